@@ -1,0 +1,182 @@
+//! The one door to the machine. What is decided above it is the same on every platform.
+//! Hosts: `memory` for tests and simulations, `linux`, later `windows`; all pass one suite of behaviours.
+
+use std::io::Read;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Attributes, Digest, HostPath, NodeFacts, Salt, Service, ServiceName};
+
+/// Directories, files and facts of a machine. Calls block: they are made off the reactor.
+pub trait Host: Send + Sync + 'static {
+    /// The machine as it describes itself.
+    fn facts(&self) -> NodeFacts;
+
+    /// What lies at a path, following no link in any component.
+    fn observe(&self, path: &HostPath, salt: Option<&Salt>) -> Result<PathState, HostError>;
+
+    /// Creates one directory, whose parent exists, with 0755 where no mode is given.
+    fn create_directory(&self, path: &HostPath, attributes: &Attributes) -> Result<(), HostError>;
+
+    /// Replaces or creates a file whole: written beside, synced, renamed. Its directory exists. Without a
+    /// mode it gets 0644, or 0600 where `secret`. A crash leaves the old file or the new one.
+    fn write_file(
+        &self,
+        path: &HostPath,
+        content: &mut dyn Read,
+        attributes: &Attributes,
+        secret: bool,
+    ) -> Result<(), HostError>;
+
+    /// Sets what `attributes` names on a file or directory.
+    fn set_attributes(&self, path: &HostPath, attributes: &Attributes) -> Result<(), HostError>;
+
+    /// Removes a file; there being none is success.
+    fn remove_file(&self, path: &HostPath) -> Result<(), HostError>;
+
+    /// Removes a directory if it is empty; there being none is success.
+    fn remove_directory(&self, path: &HostPath) -> Result<Removed, HostError>;
+}
+
+/// What lies at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathState {
+    /// Nothing.
+    Absent,
+    /// A directory.
+    Directory(Ownership),
+    /// A regular file.
+    File {
+        /// SHA-256(salt ‖ bytes) with the salt that was asked for.
+        digest: Digest,
+        /// Whose.
+        ownership: Ownership,
+    },
+    /// A link, device, socket or pipe; the word names it for people.
+    Other(&'static str),
+}
+
+/// Whose a file or directory is. On Windows the mode is 0 and the names are those of the security descriptor.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ownership {
+    /// Permission bits.
+    pub mode: u32,
+    /// Name of the owning user, or its number where it has no name.
+    pub owner: String,
+    /// Name of the owning group, or its number where it has no name.
+    pub group: String,
+}
+
+/// How removing a directory ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// It is gone.
+    Gone,
+    /// Something lies in it, so it stays.
+    NotEmpty,
+}
+
+/// Services of a machine: the SCM on Windows, supervised processes on Linux.
+#[async_trait]
+pub trait ServiceControl: Send + Sync + 'static {
+    /// Makes the service known to the machine with this configuration; on Linux there is nothing to do.
+    async fn configure(&self, service: &Service) -> Result<(), HostError>;
+
+    /// Makes the machine forget a stopped service; there being none is success.
+    async fn delete(&self, name: &ServiceName) -> Result<(), HostError>;
+
+    /// Starts the service's program. `journal` is called once the process can be identified and before the
+    /// program's first instruction; if it fails, or this process dies before it returns, the program never runs.
+    async fn start(&self, service: &Service, journal: Journal<'_>) -> Result<ProcessIdentity, HostError>;
+
+    /// Whether that very process still runs.
+    fn is_running(&self, process: &ProcessIdentity) -> bool;
+
+    /// Completes when that process has ended; at once if it has.
+    async fn ended(&self, process: &ProcessIdentity) -> Exit;
+
+    /// Asks the process (and its group) to stop: SIGTERM, or the SCM's stop control.
+    fn request_stop(&self, process: &ProcessIdentity) -> Result<(), HostError>;
+
+    /// Ends the process and everything that it started and that is left. Ended already is success.
+    fn kill(&self, process: &ProcessIdentity) -> Result<(), HostError>;
+}
+
+/// Writes durably which process is about to run.
+pub type Journal<'a> = &'a (dyn Fn(&ProcessIdentity) -> Result<(), HostError> + Send + Sync);
+
+/// Names one process for ever: pids are used again, but not with the same start in the same boot.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ProcessIdentity {
+    /// Process id; on Linux also the id of its process group.
+    pub pid: u32,
+    /// Identifies the machine's start.
+    pub boot_id: String,
+    /// When the process started, in the machine's own unit since its start.
+    pub start_time: u64,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exit {
+    /// With this code.
+    Code(i32),
+    /// By this signal (Unix).
+    Signal(i32),
+    /// It was started by an earlier agent, which alone could have learnt it.
+    Unknown,
+}
+
+/// Why the machine did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct HostError {
+    /// Reason for a condition.
+    pub reason: Reason,
+    /// What was tried, on what, what was expected.
+    pub message: String,
+}
+
+/// Reasons of hosts, as they stand in failures and docs/reference/reasons.md.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// No permission.
+    PermissionDenied,
+    /// A link, directory or something else is where a file should be, or the other way round.
+    WrongKind,
+    /// A component of the path is a link.
+    LinkInPath,
+    /// The file is in use by a program.
+    InUse,
+    /// The disk or quota is full.
+    DiskFull,
+    /// The filesystem is read-only.
+    ReadOnlyFilesystem,
+    /// No such user, group or account.
+    UnknownAccount,
+    /// The program of a service is not there or cannot be executed.
+    NotExecutable,
+    /// The feature exists on another platform only.
+    NotSupportedHere,
+    /// Anything else.
+    IoError,
+}
+
+impl Reason {
+    /// CamelCase.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PermissionDenied => "PermissionDenied",
+            Self::WrongKind => "WrongKind",
+            Self::LinkInPath => "LinkInPath",
+            Self::InUse => "InUse",
+            Self::DiskFull => "DiskFull",
+            Self::ReadOnlyFilesystem => "ReadOnlyFilesystem",
+            Self::UnknownAccount => "UnknownAccount",
+            Self::NotExecutable => "NotExecutable",
+            Self::NotSupportedHere => "NotSupportedHere",
+            Self::IoError => "IoError",
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The services of a node: started in dependency order, kept running, stopped in reverse.
+//! In: the desired services and which of their files are in place. Out: one report per service.
+//! Knows nothing of the tunnel or of how files come to be.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Digest, HostPath, Service};
+
+/// What the services should be now; each replaces the one before it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ServiceInputs {
+    /// False until the first document is known: then nothing is started or stopped.
+    pub known: bool,
+    /// Change nothing, report only.
+    pub suspended: bool,
+    /// Desired services. One that runs and is not here any more is stopped and removed.
+    pub services: Vec<Service>,
+    /// Digests of the managed files that are in their desired state. A service waits while a file of the
+    /// document that it names (in `restartOnChange` or as a word of its command) is not here.
+    pub files_in_place: BTreeMap<HostPath, Digest>,
+    /// All managed files of the document.
+    pub files: std::collections::BTreeSet<HostPath>,
+}

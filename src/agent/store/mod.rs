@@ -1,0 +1,115 @@
+//! What the agent keeps across restarts: session counter, desired document, ledger, journal, processes.
+//! Kinds of it: redb on disk, and memory for tests and simulations; both pass one suite of behaviours.
+
+use serde::{Deserialize, Serialize};
+
+use super::host::ProcessIdentity;
+
+/// Small durable state. Every `set` is durable when it returns. Calls block briefly.
+pub trait Store: Send + Sync + 'static {
+    /// Number of the last session that this agent was welcomed to, 0 for none.
+    fn last_session(&self) -> Result<u64, StoreError>;
+    /// Keeps it.
+    fn set_last_session(&self, number: u64) -> Result<(), StoreError>;
+
+    /// Bytes of the document that is in force.
+    fn desired(&self) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Replaces it; `None` after a release.
+    fn set_desired(&self, document: Option<&[u8]>) -> Result<(), StoreError>;
+
+    /// Revision that was carried out whole, last.
+    fn applied(&self) -> Result<Option<String>, StoreError>;
+    /// Keeps it.
+    fn set_applied(&self, revision: Option<&str>) -> Result<(), StoreError>;
+
+    /// Whether the EdgeNode was deleted with the machine left as it is.
+    fn released(&self) -> Result<bool, StoreError>;
+    /// Keeps it.
+    fn set_released(&self, released: bool) -> Result<(), StoreError>;
+
+    /// What the agent manages, by path (`HostPath::identity`).
+    fn ledger(&self) -> Result<Vec<(String, LedgerEntry)>, StoreError>;
+    /// Adds or replaces (`Some`) or forgets (`None`) an entry and clears the journal, in one transaction.
+    fn settle(&self, path: &str, entry: Option<&LedgerEntry>) -> Result<(), StoreError>;
+
+    /// The action that was begun and not settled.
+    fn journal(&self) -> Result<Option<JournalEntry>, StoreError>;
+    /// Writes the intent, before the action.
+    fn set_journal(&self, entry: &JournalEntry) -> Result<(), StoreError>;
+
+    /// What is known of each service, by `ServiceName::identity`.
+    fn services(&self) -> Result<Vec<(String, ServiceRecord)>, StoreError>;
+    /// Adds, replaces or forgets one.
+    fn set_service(&self, name: &str, record: Option<&ServiceRecord>) -> Result<(), StoreError>;
+
+    /// Says what was lost, if the store was found damaged and begun anew; everything present then counts as
+    /// adopted, and nothing is pruned.
+    fn damage(&self) -> Option<String>;
+}
+
+/// Something that the agent manages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LedgerEntry {
+    /// The path as written in the document.
+    pub path: String,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Whether the agent made it, or found it.
+    pub origin: Origin,
+}
+
+/// Kind of a managed thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EntryKind {
+    /// A directory.
+    Directory,
+    /// A file.
+    File,
+}
+
+/// Who made a managed thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// The agent: removed when its entry goes.
+    Created,
+    /// Somebody else: left when its entry goes.
+    Adopted,
+}
+
+/// "X was absent, will create": on recovery an X that matches is owned, any other adopted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JournalEntry {
+    /// The entry as it is to be in the ledger.
+    pub entry: LedgerEntry,
+    /// Whether nothing was there before.
+    pub was_absent: bool,
+    /// What the file is to digest to, in hex; empty for directories and removals.
+    pub digest: String,
+    /// Whether it is to be removed.
+    pub removal: bool,
+}
+
+/// What is known of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceRecord {
+    /// The name as written in the document.
+    pub name: String,
+    /// The process that was started last, until its end was seen.
+    pub process: Option<ProcessIdentity>,
+    /// Digest of the configuration and files that it was started with.
+    pub fingerprint: String,
+    /// Unexpected ends and failed liveness probes that led to a restart.
+    pub restarts: u64,
+    /// Seconds between asking it to stop and killing it, should its entry be gone from the document.
+    pub stop_timeout_seconds: u32,
+    /// Whether it was asked to stop.
+    pub stopping: bool,
+}
+
+/// Why the store did not take or give something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("agent store: {0}")]
+pub struct StoreError(pub String);

@@ -1,0 +1,130 @@
+//! Names of nodes and services, parsed once. Pure.
+
+use std::fmt;
+
+/// Which EdgeNode an agent is: namespace and name for people, UID against mix-ups after a re-creation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct NodeId {
+    /// Namespace of the EdgeNode.
+    pub namespace: String,
+    /// Name of the EdgeNode.
+    pub name: String,
+    /// `metadata.uid` of the EdgeNode.
+    pub uid: String,
+}
+
+impl NodeId {
+    /// `spiffe://<trust domain>/ns/<namespace>/edgenode/<name>/<uid>`, as the node's certificate names it.
+    pub fn spiffe_uri(&self, trust_domain: &str) -> String {
+        format!("spiffe://{trust_domain}/ns/{}/edgenode/{}/{}", self.namespace, self.name, self.uid)
+    }
+
+    /// Reads what [`NodeId::spiffe_uri`] wrote.
+    pub fn from_spiffe_uri(uri: &str) -> Result<Self, NameError> {
+        let invalid = || NameError::Spiffe(uri.chars().take(300).collect());
+        let path = uri.strip_prefix("spiffe://").ok_or_else(invalid)?;
+        let parts: Vec<&str> = path.split('/').collect();
+        match parts[..] {
+            [_, "ns", namespace, "edgenode", name, uid] if ![namespace, name, uid].contains(&"") => {
+                Ok(Self { namespace: namespace.into(), name: name.into(), uid: uid.into() })
+            }
+            _ => Err(invalid()),
+        }
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Name of a service on a node: 1 to 63 letters, digits, `-`, `_`, `.`, beginning with a letter or digit.
+///
+/// Windows compares service names without regard to case, hence [`ServiceName::identity`].
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceName(String);
+
+impl ServiceName {
+    /// Parses a name.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let first = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+        let rest = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+        if first && rest && text.len() <= 63 {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError::Service(text.chars().take(80).collect()))
+        }
+    }
+
+    /// The name as written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What two spellings of one service share.
+    pub fn identity(&self) -> String {
+        self.0.to_ascii_lowercase()
+    }
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+/// Why something is not a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Not the name of a service.
+    #[error(
+        "{0:?} is not a service name: expected 1 to 63 letters, digits, '-', '_', '.', beginning with a letter or digit"
+    )]
+    Service(String),
+    /// Not the identity of a node.
+    #[error("{0:?} does not name a node: expected spiffe://<trust domain>/ns/<namespace>/edgenode/<name>/<uid>")]
+    Spiffe(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_reads_back_from_its_spiffe_uri() {
+        let node = NodeId { namespace: "plant-a".into(), name: "press-07".into(), uid: "0b-1".into() };
+        let uri = node.spiffe_uri("windlass");
+        assert_eq!(uri, "spiffe://windlass/ns/plant-a/edgenode/press-07/0b-1");
+        assert_eq!(NodeId::from_spiffe_uri(&uri), Ok(node));
+    }
+
+    #[test]
+    fn other_uris_name_no_node() {
+        for uri in [
+            "",
+            "spiffe://w/ns/a/edgenode/b",
+            "spiffe://w/ns/a/edgenode/b/",
+            "https://w/ns/a/edgenode/b/c",
+            "spiffe://w/ns/a/edgenode/b/c/d",
+        ] {
+            assert!(NodeId::from_spiffe_uri(uri).is_err(), "{uri}");
+        }
+    }
+
+    #[test]
+    fn service_names_are_checked() {
+        for name in ["AcmePress", "a", "acme.db-2_x", &"a".repeat(63)] {
+            assert!(ServiceName::parse(name).is_ok(), "{name}");
+        }
+        for name in ["", "-a", ".a", "a b", "a/b", "ä", &"a".repeat(64)] {
+            assert!(ServiceName::parse(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Messages over a secure WebSocket: dial, accept, keepalive, backoff.
