@@ -1,5 +1,7 @@
 //! The checked-in CustomResourceDefinitions are what `windlass-operator crds` prints.
 
+#![allow(clippy::expect_used)]
+
 use std::{fs, path::Path};
 
 #[test]

@@ -1,5 +1,7 @@
 //! Reads the imports of `src/` and fails on any direction other than ARCHITECTURE.md's.
 
+#![allow(clippy::expect_used)]
+
 use std::{
     collections::BTreeSet,
     fs,
