@@ -1,4 +1,6 @@
-//! The operator: watch → gather → validate → render → deliver; session → decide status → publish.
+//! The operator: watch → validate → gather → render → deliver; session → decide status → publish.
 
 pub mod document;
+pub mod references;
 pub mod sessions;
+pub mod validate;
