@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Digest, HostPath, Service};
+use crate::model::{Digest, HostPath, Service, ServiceReport};
 
 /// What the services should be now; each replaces the one before it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ServiceInputs {
+    /// Counts these inputs up, so that [`ServiceReports::answers`] can say which of them were seen.
+    pub number: u64,
     /// False until the first document is known: then nothing is started or stopped.
     pub known: bool,
     /// Change nothing, report only.
@@ -20,4 +22,17 @@ pub struct ServiceInputs {
     pub files_in_place: BTreeMap<HostPath, Digest>,
     /// All managed files of the document.
     pub files: std::collections::BTreeSet<HostPath>,
+}
+
+/// What the services are doing, in answer to some inputs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ServiceReports {
+    /// [`ServiceInputs::number`] of the inputs that these reports have taken account of; 0 before the first.
+    pub answers: u64,
+    /// Whether every desired service was started (or found running) with its configuration and files as of
+    /// those inputs, or is stopped where it should be, and those no longer desired are stopped. Readiness and
+    /// later ends do not matter.
+    pub carried_out: bool,
+    /// One for each desired service, in order of the document.
+    pub services: Vec<ServiceReport>,
 }
