@@ -1,0 +1,243 @@
+//! Turns a valid spec and the contents it refers to into the one document its agent receives.
+//! Pure: everything it needs was fetched by [`super::gather`]. Knows nothing of tunnels or status.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
+
+use super::{
+    document::Document,
+    gather::{Gathered, Unresolved},
+    pool::Pool,
+    references::{Kind, Reference},
+    validate::{Valid, ValidFile, ValidSource},
+};
+use crate::{
+    model::{Content, DesiredState, Digest, File, NodeId, Salt, Source},
+    wire,
+};
+
+/// A reference that leads to no contents.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("file {path}: {} {}, key {}: {why}", reference.kind, reference.name, reference.key)]
+pub struct Missing {
+    /// The file that needs it.
+    pub path: String,
+    /// What was looked for.
+    pub reference: Reference,
+    /// What was found instead.
+    pub why: Unresolved,
+}
+
+/// The references that have to be gathered for a spec.
+pub fn needs(valid: &Valid) -> BTreeSet<Reference> {
+    valid
+        .files
+        .iter()
+        .filter_map(|file| match &file.source {
+            ValidSource::Object(reference) => Some(reference.clone()),
+            ValidSource::Inline(_) | ValidSource::Artifact(_) => None,
+        })
+        .collect()
+}
+
+/// The document of a node. The same spec and contents always give the same bytes.
+pub fn render(
+    node: &NodeId,
+    valid: Valid,
+    gathered: &Gathered,
+    content_key: &[u8; 32],
+    pool: &Pool,
+) -> Result<Arc<Document>, Vec<Missing>> {
+    let Valid { suspended, directories, files, services } = valid;
+    let mut contents = BTreeMap::new();
+    let mut missing = Vec::new();
+    let mut rendered = Vec::with_capacity(files.len());
+    for ValidFile { path, source, attributes, drift } in files {
+        let source = match source {
+            ValidSource::Artifact(artifact) => Source::Artifact(artifact),
+            ValidSource::Inline(text) => {
+                let digest = Digest::of(text.as_bytes());
+                content(&mut contents, digest, None, pool.intern(digest, Bytes::from(text)))
+            }
+            ValidSource::Object(reference) => {
+                let found = gathered.get(&reference).cloned().unwrap_or(Err(Unresolved::ObjectNotFound));
+                match (found, reference.kind) {
+                    (Ok(shared), Kind::ConfigMap) => content(&mut contents, shared.digest, None, shared.bytes),
+                    (Ok(shared), Kind::Secret) => {
+                        let salt = salt(content_key, node, &reference);
+                        let digest = Digest::of_salted(Some(&salt), &shared.bytes);
+                        content(&mut contents, digest, Some(salt), shared.bytes)
+                    }
+                    (Err(why), _) => {
+                        missing.push(Missing { path: path.to_string(), reference, why });
+                        continue;
+                    }
+                }
+            }
+        };
+        rendered.push(File { path, source, attributes, drift });
+    }
+    if !missing.is_empty() {
+        return Err(missing);
+    }
+    let desired = DesiredState {
+        node_uid: node.uid.clone(),
+        required_features: Vec::new(),
+        suspended,
+        directories,
+        files: rendered,
+        services,
+    };
+    Ok(Document::new(wire::desired::encode(&desired), contents, false))
+}
+
+/// The document that has a node remove everything it created.
+pub fn cleanup(node: &NodeId) -> Arc<Document> {
+    let desired = DesiredState { node_uid: node.uid.clone(), ..DesiredState::default() };
+    Document::new(wire::desired::encode(&desired), BTreeMap::new(), true)
+}
+
+fn content(contents: &mut BTreeMap<Digest, Bytes>, digest: Digest, salt: Option<Salt>, bytes: Bytes) -> Source {
+    let size = bytes.len() as u64;
+    contents.insert(digest, bytes);
+    Source::Content(Content { digest, salt, size })
+}
+
+/// The same for every version of a Secret's key on one node, and unlike any other: a rotation back to an
+/// earlier content is recognised, and equal contents of two keys or nodes do not show as equal.
+fn salt(content_key: &[u8; 32], node: &NodeId, reference: &Reference) -> Salt {
+    // Keys of any length are taken: the error cannot come.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(content_key) else { return Salt::new([0; 32]) };
+    for part in ["windlass content salt v1", &node.uid, &node.namespace, &reference.name, &reference.key] {
+        mac.update(part.as_bytes());
+        mac.update(&[0]);
+    }
+    Salt::new(mac.finalize().into_bytes().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        api::EdgeNodeSpec,
+        operator::{gather::Shared, validate::validate},
+    };
+
+    const KEY: [u8; 32] = [7; 32];
+
+    fn node(uid: &str) -> NodeId {
+        NodeId { namespace: "plant-a".into(), name: "press-07".into(), uid: uid.into() }
+    }
+
+    fn spec() -> EdgeNodeSpec {
+        serde_saphyr::from_str(
+            r"
+directories:
+- {path: /srv/acme, mode: '0755', owner: acme}
+- {path: /srv/acme/data}
+files:
+- {path: /srv/acme/motd, source: {inline: 'Grüß Gott'}}
+- {path: /srv/acme/press.yaml, source: {configMapKeyRef: {name: press, key: press.yaml}}}
+- {path: /srv/acme/pin, source: {secretKeyRef: {name: press, key: pin}}}
+- {path: /srv/acme/press, mode: '0755', source: {artifact: {url: 'https://example.com/press', sha256: ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad}}}
+services:
+- name: press
+  command: [/srv/acme/press, --config, /srv/acme/press.yaml]
+  dependsOn: [db]
+  env: [{name: B, value: '2'}, {name: A, value: '1'}]
+  restartOnChange: [{file: /srv/acme/press.yaml}, {file: /srv/acme/pin}]
+  readinessProbe: {httpGet: {port: 8080, path: /health}}
+- {name: db, command: [/usr/bin/db]}
+",
+        )
+        .expect("spec")
+    }
+
+    fn gathered() -> Gathered {
+        let shared = |text: &'static str| {
+            Ok(Shared { bytes: Bytes::from_static(text.as_bytes()), digest: Digest::of(text.as_bytes()) })
+        };
+        [
+            (Reference { kind: Kind::ConfigMap, name: "press".into(), key: "press.yaml".into() }, shared("line: 7")),
+            (Reference { kind: Kind::Secret, name: "press".into(), key: "pin".into() }, shared("1234")),
+        ]
+        .into()
+    }
+
+    fn document(uid: &str, spec: &EdgeNodeSpec) -> Arc<Document> {
+        render(&node(uid), validate(spec).expect("valid"), &gathered(), &KEY, &Pool::default()).expect("rendered")
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// A document that does not use what a later schema adds keeps its bytes, or every node would get a new
+    /// revision with an upgrade of the operator.
+    #[test]
+    fn the_bytes_of_this_document_stay_for_ever() {
+        let document = document("0b6a1c3e-0000-4000-8000-000000000001", &spec());
+        insta::assert_snapshot!("golden_document", hex(&document.bytes));
+        assert_eq!(document.revision.as_str(), &hex(document.digest.as_bytes())[..16]);
+    }
+
+    #[test]
+    fn contents_of_secrets_are_named_by_another_digest_on_every_node() {
+        let (one, other) = (document("1", &spec()), document("2", &spec()));
+        let secret = |d: &Document| d.contents.iter().find(|(_, b)| b.as_ref() == b"1234").map(|(d, _)| *d);
+        assert_ne!(secret(&one), secret(&other));
+        assert_ne!(secret(&one), Some(Digest::of(b"1234")));
+        assert_eq!(secret(&one), secret(&document("1", &spec())));
+    }
+
+    #[test]
+    fn every_reference_that_leads_nowhere_is_told() {
+        let missing = render(&node("1"), validate(&spec()).expect("valid"), &Gathered::new(), &KEY, &Pool::default())
+            .expect_err("missing");
+        let told: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "file /srv/acme/pin: Secret press, key pin: it does not exist; create it",
+                "file /srv/acme/press.yaml: ConfigMap press, key press.yaml: it does not exist; create it",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_clean_up_is_the_document_of_a_node_that_should_have_nothing() {
+        let document = cleanup(&node("1"));
+        assert!(document.cleanup);
+        let desired = wire::desired::decode(&document.bytes).expect("decodes");
+        assert_eq!(desired, DesiredState { node_uid: "1".into(), ..DesiredState::default() });
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn the_order_of_lists_makes_no_other_document(
+            directories in Just(spec().directories).prop_shuffle(),
+            files in Just(spec().files).prop_shuffle(),
+            services in Just(spec().services).prop_shuffle(),
+            env in Just(spec().services[0].env.clone()).prop_shuffle(),
+            restarts in Just(spec().services[0].restart_on_change.clone()).prop_shuffle(),
+        ) {
+            let mut shuffled = EdgeNodeSpec { directories, files, services, ..spec() };
+            for service in &mut shuffled.services {
+                if service.name == "press" {
+                    service.env = env.clone();
+                    service.restart_on_change = restarts.clone();
+                }
+            }
+            prop_assert_eq!(&document("1", &shuffled).bytes, &document("1", &spec()).bytes);
+        }
+    }
+}
