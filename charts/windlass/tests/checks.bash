@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # Sourced by run and live: finds helm, kubectl and jq, counts checks, and says at the end of each
 # group and of all how they went.
 
