@@ -56,6 +56,11 @@ if ready.reason == "NodeOffline" then
   return health("Progressing", told(ready, "offline, will be given the desired revision when it returns"))
 end
 
+local enrolled = condition("Enrolled")
+if enrolled.status == "False" or enrolled.status == "Unknown" then
+  return health("Progressing", told(enrolled, "waiting for the machine to enroll"))
+end
+
 -- The agent goes on trying, but as with a pod that cannot pull its image, somebody should know.
 local failures = status.failures or {}
 local first = failures[1]
@@ -63,6 +68,17 @@ if applied.status ~= "True" and first ~= nil then
   local message = tostring(first.resource) .. ": " .. tostring(first.reason) .. ": " .. tostring(first.message)
   if #failures > 1 then message = message .. " (and " .. tostring(#failures - 1) .. " more)" end
   return health("Degraded", message)
+end
+
+-- Started and fallen over is not on the way, even if another try is due.
+if applied.status == "True" then
+  for _, service in ipairs(status.services or {}) do
+    local state = service.state
+    if service.ready == false and (state == "BackingOff" or state == "Failed" or state == "Running") then
+      return health("Degraded", "service " .. tostring(service.name) .. " is not ready: " .. state
+        .. ", " .. tostring(service.restarts) .. " restarts")
+    end
+  end
 end
 
 if condition("Reconciling").status == "True" then

@@ -72,7 +72,20 @@ expect("being applied", node(status({Ready = {"False", "Applying", "m"}, ConfigA
   "Progressing", "Applying: 3 of 7")
 expect("not healthy", node(status({Ready = {"False", "ServiceNotReady", "press: probe"}, ConfigApplied = {"True", "Applied", ""}, Healthy = {"False", "x", ""}})),
   "Degraded", "ServiceNotReady: press: probe")
-expect("never enrolled", node(status({Ready = {"Unknown", "NotEnrolled", "m"}})), "Progressing", "NotEnrolled: m")
+local function serving(state)
+  local conditions = {Ready = {"False", "NotHealthy", "m"}, ConfigApplied = {"True", "Applied", ""}, Reconciling = {"True", "x", "m"}, Healthy = {"False", "x", ""}}
+  return node(status(conditions, {services = {{name = "press", state = state, ready = false, restarts = 3}, {name = "db", state = "Running", ready = true, restarts = 0}}}))
+end
+for _, state in ipairs({"BackingOff", "Failed", "Running"}) do
+  expect("a service is not ready and " .. state, serving(state), "Degraded", "service press is not ready: " .. state .. ", 3 restarts")
+end
+for _, state in ipairs({"Waiting", "Starting", "Stopping", "Stopped"}) do
+  expect("a service is not ready and " .. state, serving(state), "Progressing")
+end
+expect("a new revision for a service that falls over", node(status(
+  {Ready = {"False", "x", "m"}, ConfigApplied = {"False", "Applying", ""}, Reconciling = {"True", "Applying", "m"}},
+  {services = {{name = "press", state = "BackingOff", ready = false, restarts = 3}}})), "Progressing")
+expect("never enrolled", node(status({Ready = {"False", "NotEnrolled", "m"}, Enrolled = {"False", "NotEnrolled", "m"}})), "Progressing", "NotEnrolled: m")
 
-print((failed == 0 and "ok" or "FAILED") .. ": health in Argo CD (" .. _VERSION .. ")")
-print(passed .. " " .. failed)
+print(passed .. " statuses as expected, " .. failed .. " not (" .. _VERSION .. ")")
+os.exit(failed == 0 and 0 or 1)
