@@ -2,6 +2,7 @@
 //! Knows nothing of Kubernetes. link → store → observe → plan → apply → report.
 
 pub mod contents;
+pub mod held;
 pub mod host;
 pub mod services;
 pub mod store;

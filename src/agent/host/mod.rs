@@ -1,12 +1,20 @@
 //! The one door to the machine. What is decided above it is the same on every platform.
 //! Hosts: `memory` for tests and simulations, `linux`, later `windows`; all pass one suite of behaviours.
 
+#[cfg(unix)]
+pub mod linux;
+pub mod memory;
+
 use std::io::Read;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Attributes, Digest, HostPath, NodeFacts, Salt, Service, ServiceName};
+use crate::model::{Attributes, Digest, HostPath, NodeFacts, Revision, Salt, Service, ServiceName};
+
+/// The kind of machine that this program was built for.
+#[cfg(unix)]
+pub use linux as machine;
 
 /// Directories, files and facts of a machine. Calls block: they are made off the reactor.
 pub trait Host: Send + Sync + 'static {
@@ -19,8 +27,9 @@ pub trait Host: Send + Sync + 'static {
     /// Creates one directory, whose parent exists, with 0755 where no mode is given.
     fn create_directory(&self, path: &HostPath, attributes: &Attributes) -> Result<(), HostError>;
 
-    /// Replaces or creates a file whole: written beside, synced, renamed. Its directory exists. Without a
-    /// mode it gets 0644, or 0600 where `secret`. A crash leaves the old file or the new one.
+    /// Replaces or creates a file whole: written beside, synced, renamed. Its directory exists. A crash leaves
+    /// the old file or the new one. Where no mode is given, a new file gets 0644, one that is replaced keeps
+    /// what it has, and a `secret` one gets 0600; owner and group that are not given stay as well.
     fn write_file(
         &self,
         path: &HostPath,
@@ -28,6 +37,9 @@ pub trait Host: Send + Sync + 'static {
         attributes: &Attributes,
         secret: bool,
     ) -> Result<(), HostError>;
+
+    /// Removes what an interrupted [`Host::write_file`] of this path left beside it.
+    fn discard_interrupted(&self, path: &HostPath) -> Result<(), HostError>;
 
     /// Sets what `attributes` names on a file or directory.
     fn set_attributes(&self, path: &HostPath, attributes: &Attributes) -> Result<(), HostError>;
@@ -66,6 +78,12 @@ pub struct Ownership {
     pub owner: String,
     /// Name of the owning group, or its number where it has no name.
     pub group: String,
+}
+
+/// Names the file that [`Host::write_file`] writes before it takes the place of the file of this name. The same
+/// each time, so that a crash leaves at most one, which the next write or removal clears away.
+pub(crate) fn interim_name(name: &str) -> String {
+    format!(".windlass-{}", Revision::of(name.as_bytes()))
 }
 
 /// How removing a directory ended.
@@ -136,6 +154,13 @@ pub struct HostError {
     pub reason: Reason,
     /// What was tried, on what, what was expected.
     pub message: String,
+}
+
+impl HostError {
+    /// With this reason and message.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
 }
 
 /// Reasons of hosts, as they stand in failures and docs/reference/reasons.md.

@@ -1,9 +1,19 @@
 //! What the agent keeps across restarts: session counter, desired document, ledger, journal, processes.
 //! Kinds of it: redb on disk, and memory for tests and simulations; both pass one suite of behaviours.
 
+mod contents_folder;
+mod contents_memory;
+mod disk;
+mod memory;
+
 use serde::{Deserialize, Serialize};
 
 use super::host::ProcessIdentity;
+
+pub use contents_folder::ContentsFolder;
+pub use contents_memory::MemoryContents;
+pub use disk::{DiskStore, OpenError};
+pub use memory::MemoryStore;
 
 /// Small durable state. Every `set` is durable when it returns. Calls block briefly.
 pub trait Store: Send + Sync + 'static {
@@ -43,7 +53,7 @@ pub trait Store: Send + Sync + 'static {
     fn set_service(&self, name: &str, record: Option<&ServiceRecord>) -> Result<(), StoreError>;
 
     /// Says what was lost, if the store was found damaged and begun anew; everything present then counts as
-    /// adopted, and nothing is pruned.
+    /// adopted, and nothing is pruned. It is said until the first start after a revision was carried out whole.
     fn damage(&self) -> Option<String>;
 }
 
@@ -57,6 +67,11 @@ pub struct LedgerEntry {
     pub kind: EntryKind,
     /// Whether the agent made it, or found it.
     pub origin: Origin,
+    /// Digest of the entry (contents and attributes) as it was last carried out, in hex; empty for none.
+    /// Under Audit an entry that differs from it is a change by the operator and is carried out once, while
+    /// a machine that differs from it is drift and is only reported.
+    #[serde(default)]
+    pub carried_out: String,
 }
 
 /// Kind of a managed thing.
@@ -87,6 +102,9 @@ pub struct JournalEntry {
     pub was_absent: bool,
     /// What the file is to digest to, in hex; empty for directories and removals.
     pub digest: String,
+    /// Salt of that digest, in hex; empty for none.
+    #[serde(default)]
+    pub salt: String,
     /// Whether it is to be removed.
     pub removal: bool,
 }

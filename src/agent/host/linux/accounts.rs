@@ -1,0 +1,100 @@
+//! Users and groups by name and by number, as the machine's name service has them. Does IO.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use nix::unistd::{Gid, Group, Uid, User};
+use rustix::fs as sys;
+
+use crate::{
+    agent::host::{HostError, Reason},
+    model::Attributes,
+};
+
+/// Names that were looked up already. A number without a name is asked for each time, as it may get one.
+#[derive(Debug, Default)]
+pub(super) struct Accounts {
+    users: Mutex<HashMap<u32, String>>,
+    groups: Mutex<HashMap<u32, String>>,
+}
+
+impl Accounts {
+    /// Numbers of the owner and group that are asked for.
+    pub(super) fn ids(&self, attributes: &Attributes) -> Result<(Option<sys::Uid>, Option<sys::Gid>), HostError> {
+        let owner = attributes.owner.as_deref().map(|name| self.user(name)).transpose()?;
+        let group = attributes.group.as_deref().map(|name| self.group(name)).transpose()?;
+        Ok((owner.map(sys::Uid::from_raw), group.map(sys::Gid::from_raw)))
+    }
+
+    /// Its name, or its number where it has none.
+    pub(super) fn user_name(&self, uid: u32) -> String {
+        named(&self.users, uid, || User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name))
+    }
+
+    /// Its name, or its number where it has none.
+    pub(super) fn group_name(&self, gid: u32) -> String {
+        named(&self.groups, gid, || Group::from_gid(Gid::from_raw(gid)).ok().flatten().map(|group| group.name))
+    }
+
+    fn user(&self, name: &str) -> Result<u32, HostError> {
+        match User::from_name(name) {
+            Ok(Some(user)) => Ok(user.uid.as_raw()),
+            _ => unnamed(name, |uid| self.user_name(uid)).ok_or_else(|| unknown("user", name)),
+        }
+    }
+
+    fn group(&self, name: &str) -> Result<u32, HostError> {
+        match Group::from_name(name) {
+            Ok(Some(group)) => Ok(group.gid.as_raw()),
+            _ => unnamed(name, |gid| self.group_name(gid)).ok_or_else(|| unknown("group", name)),
+        }
+    }
+}
+
+fn named(known: &Mutex<HashMap<u32, String>>, id: u32, look_up: impl FnOnce() -> Option<String>) -> String {
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(name) = known.get(&id) {
+        return name.clone();
+    }
+    match look_up() {
+        Some(name) => known.entry(id).or_insert(name).clone(),
+        None => id.to_string(),
+    }
+}
+
+/// A number stands for itself only where it has no name, so that each account has one spelling.
+fn unnamed(text: &str, name_of: impl FnOnce(u32) -> String) -> Option<u32> {
+    text.parse().ok().filter(|id| name_of(*id) == text)
+}
+
+fn unknown(kind: &str, name: &str) -> HostError {
+    let hint = if name.parse::<u32>().is_ok() { "; a number is taken only where it has no name" } else { "" };
+    HostError::new(Reason::UnknownAccount, format!("look up the {kind} {name:?}: this machine has none{hint}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_has_a_name_and_an_unknown_number_stands_for_itself() {
+        let accounts = Accounts::default();
+        assert_eq!(accounts.user_name(0), "root");
+        assert_eq!(accounts.user("root"), Ok(0));
+        assert_eq!(accounts.user_name(3_999_999_001), "3999999001");
+        assert_eq!(accounts.user("3999999001"), Ok(3_999_999_001));
+        assert_eq!(accounts.group("3999999001"), Ok(3_999_999_001));
+    }
+
+    #[test]
+    fn an_account_that_is_not_there_is_an_error_that_names_it() {
+        let accounts = Accounts::default();
+        for name in ["no-such-user", "0"] {
+            let error = accounts.user(name).expect_err(name);
+            assert_eq!(error.reason, Reason::UnknownAccount);
+            assert!(error.message.contains(name), "{error}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! A Linux machine: directories and files by handle, facts, the agent's own folder and socket.
+//! Everything here does IO and blocks.
+
+mod accounts;
+mod facts;
+mod files;
+mod hashes;
+mod own;
+
+pub use files::LinuxHost;
+pub use own::{create_private_directory, sync_directory};

@@ -1,0 +1,285 @@
+//! A machine in memory, for tests and simulations; held against the real ones by one suite of behaviours.
+//! A fuse that burns down lets tests cut everything off at any step, as a crash would.
+
+use std::{
+    collections::BTreeMap,
+    io::Read,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use super::{Host, HostError, Ownership, PathState, Reason, Removed, interim_name};
+use crate::model::{Attributes, Digest, HostPath, NodeFacts, Salt};
+
+/// Directories and files in memory, of either platform.
+#[derive(Debug)]
+pub struct MemoryHost {
+    facts: NodeFacts,
+    tree: Mutex<BTreeMap<String, MemoryNode>>,
+    fuse: Fuse,
+}
+
+/// What lies at a path of a [`MemoryHost`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemoryNode {
+    /// A directory.
+    Directory(Ownership),
+    /// A file and its bytes.
+    File(Vec<u8>, Ownership),
+    /// A link.
+    Link,
+}
+
+/// Steps that are left before nothing works any more; without end unless lit.
+#[derive(Debug)]
+pub struct Fuse(AtomicI64);
+
+impl Default for Fuse {
+    fn default() -> Self {
+        Self(AtomicI64::new(i64::MAX))
+    }
+}
+
+impl Fuse {
+    /// After this many steps nothing works.
+    pub fn light(&self, steps: u32) {
+        self.0.store(i64::from(steps), Ordering::Relaxed);
+    }
+
+    /// Everything works again.
+    pub fn put_out(&self) {
+        self.0.store(i64::MAX, Ordering::Relaxed);
+    }
+
+    /// Whether it has burnt down.
+    pub fn is_blown(&self) -> bool {
+        self.0.load(Ordering::Relaxed) < 0
+    }
+
+    /// Takes one step; false once it has burnt down.
+    pub fn step(&self) -> bool {
+        self.0.fetch_sub(1, Ordering::Relaxed) > 0
+    }
+}
+
+impl MemoryHost {
+    /// An empty machine.
+    pub fn new(facts: NodeFacts) -> Self {
+        Self { facts, tree: Mutex::default(), fuse: Fuse::default() }
+    }
+
+    /// Cuts this machine off at a step.
+    pub fn fuse(&self) -> &Fuse {
+        &self.fuse
+    }
+
+    /// Puts something at a path, as somebody other than the agent; `None` removes it and all below it.
+    pub fn put(&self, path: &HostPath, node: Option<MemoryNode>) {
+        let mut tree = self.tree();
+        match node {
+            Some(node) => drop(tree.insert(path.identity(), node)),
+            None => {
+                let below = |key: &str| HostPath::parse(key).is_ok_and(|key| key == *path || key.is_below(path));
+                tree.retain(|key, _| !below(key));
+            }
+        }
+    }
+
+    /// Everything there is, by `HostPath::identity`.
+    pub fn everything(&self) -> BTreeMap<String, MemoryNode> {
+        self.tree().clone()
+    }
+
+    fn tree(&self) -> MutexGuard<'_, BTreeMap<String, MemoryNode>> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn step(&self) -> Result<(), HostError> {
+        if self.fuse.step() { Ok(()) } else { Err(HostError::new(Reason::IoError, "the machine is cut off")) }
+    }
+}
+
+impl Default for MemoryHost {
+    fn default() -> Self {
+        Self::new(NodeFacts { os: "memory".to_owned(), ..NodeFacts::default() })
+    }
+}
+
+impl Host for MemoryHost {
+    fn facts(&self) -> NodeFacts {
+        self.facts.clone()
+    }
+
+    fn observe(&self, path: &HostPath, salt: Option<&Salt>) -> Result<PathState, HostError> {
+        let tree = self.tree();
+        if !parent_is_there(&tree, path)? {
+            return Ok(PathState::Absent);
+        }
+        Ok(match tree.get(&path.identity()) {
+            None => PathState::Absent,
+            Some(MemoryNode::Directory(ownership)) => PathState::Directory(ownership.clone()),
+            Some(MemoryNode::File(bytes, ownership)) => {
+                PathState::File { digest: Digest::of_salted(salt, bytes), ownership: ownership.clone() }
+            }
+            Some(MemoryNode::Link) => PathState::Other("a link"),
+        })
+    }
+
+    fn create_directory(&self, path: &HostPath, attributes: &Attributes) -> Result<(), HostError> {
+        self.step()?;
+        let mut tree = self.tree();
+        expect_parent(&tree, path)?;
+        if tree.contains_key(&path.identity()) {
+            return Err(wrong_kind(path, "something is there, expected nothing"));
+        }
+        let ownership = apply(attributes, own(attributes.mode.map_or(0o755, |mode| mode.bits())))?;
+        tree.insert(path.identity(), MemoryNode::Directory(ownership));
+        Ok(())
+    }
+
+    fn write_file(
+        &self,
+        path: &HostPath,
+        content: &mut dyn Read,
+        attributes: &Attributes,
+        secret: bool,
+    ) -> Result<(), HostError> {
+        self.step()?;
+        let mut tree = self.tree();
+        expect_parent(&tree, path)?;
+        let before = match tree.get(&path.identity()) {
+            None => None,
+            Some(MemoryNode::File(_, ownership)) => Some(ownership.clone()),
+            Some(_) => return Err(wrong_kind(path, "expected a file or nothing")),
+        };
+        let mode = match (attributes.mode, &before) {
+            (Some(mode), _) => mode.bits(),
+            (None, _) if secret => 0o600,
+            (None, Some(ownership)) => ownership.mode & 0o777,
+            (None, None) => 0o644,
+        };
+        let ownership = apply(attributes, Ownership { mode, ..before.unwrap_or_else(|| own(mode)) })?;
+        let mut bytes = Vec::new();
+        content.read_to_end(&mut bytes).map_err(|e| HostError::new(Reason::IoError, format!("write {path}: {e}")))?;
+        let file = MemoryNode::File(bytes, ownership);
+        let interim = interim_of(path);
+        tree.insert(interim.clone(), file.clone());
+        self.step()?;
+        tree.remove(&interim);
+        tree.insert(path.identity(), file);
+        Ok(())
+    }
+
+    fn discard_interrupted(&self, path: &HostPath) -> Result<(), HostError> {
+        self.step()?;
+        self.tree().remove(&interim_of(path));
+        Ok(())
+    }
+
+    fn set_attributes(&self, path: &HostPath, attributes: &Attributes) -> Result<(), HostError> {
+        self.step()?;
+        let mut tree = self.tree();
+        expect_parent(&tree, path)?;
+        match tree.get_mut(&path.identity()) {
+            Some(MemoryNode::Directory(ownership) | MemoryNode::File(_, ownership)) => {
+                *ownership = apply(attributes, ownership.clone())?;
+                Ok(())
+            }
+            Some(MemoryNode::Link) => Err(wrong_kind(path, "a link is in its place, expected a file or directory")),
+            None => Err(HostError::new(Reason::IoError, format!("set attributes of {path}: it is not there"))),
+        }
+    }
+
+    fn remove_file(&self, path: &HostPath) -> Result<(), HostError> {
+        self.step()?;
+        let mut tree = self.tree();
+        if !parent_is_there(&tree, path)? {
+            return Ok(());
+        }
+        if matches!(tree.get(&path.identity()), Some(MemoryNode::Directory(_))) {
+            return Err(wrong_kind(path, "a directory is in its place, expected a file"));
+        }
+        tree.remove(&path.identity());
+        tree.remove(&interim_of(path));
+        Ok(())
+    }
+
+    fn remove_directory(&self, path: &HostPath) -> Result<Removed, HostError> {
+        self.step()?;
+        let mut tree = self.tree();
+        if !parent_is_there(&tree, path)? {
+            return Ok(Removed::Gone);
+        }
+        match tree.get(&path.identity()) {
+            None => return Ok(Removed::Gone),
+            Some(MemoryNode::Directory(_)) => {}
+            Some(_) => return Err(wrong_kind(path, "expected a directory")),
+        }
+        let holds_something = tree.keys().any(|key| HostPath::parse(key).is_ok_and(|key| key.is_below(path)));
+        if holds_something {
+            return Ok(Removed::NotEmpty);
+        }
+        tree.remove(&path.identity());
+        Ok(Removed::Gone)
+    }
+}
+
+/// Whether all directories above it are there; an error where one of them is something else.
+fn parent_is_there(tree: &BTreeMap<String, MemoryNode>, path: &HostPath) -> Result<bool, HostError> {
+    let Some(parent) = path.parent() else { return Ok(true) };
+    if !parent_is_there(tree, &parent)? {
+        return Ok(false);
+    }
+    match tree.get(&parent.identity()) {
+        None => Ok(false),
+        Some(MemoryNode::Directory(_)) => Ok(true),
+        Some(MemoryNode::Link) => {
+            Err(HostError::new(Reason::LinkInPath, format!("{parent} is a link, expected a directory")))
+        }
+        Some(MemoryNode::File(..)) => Err(wrong_kind(&parent, "a file is in its place, expected a directory")),
+    }
+}
+
+fn expect_parent(tree: &BTreeMap<String, MemoryNode>, path: &HostPath) -> Result<(), HostError> {
+    if parent_is_there(tree, path)? {
+        return Ok(());
+    }
+    Err(HostError::new(Reason::IoError, format!("{path}: its directory is not there")))
+}
+
+fn interim_of(path: &HostPath) -> String {
+    let identity = path.identity();
+    let name = path.components().next_back().unwrap_or_default();
+    let end = identity.rfind(['/', '\\']).map_or(0, |at| at + 1);
+    format!("{}{}", &identity[..end], interim_name(name))
+}
+
+fn own(mode: u32) -> Ownership {
+    Ownership { mode, owner: "root".to_owned(), group: "root".to_owned() }
+}
+
+/// Accounts of this machine are all but those that begin with `no-such`.
+fn apply(attributes: &Attributes, mut ownership: Ownership) -> Result<Ownership, HostError> {
+    let known = |name: &String| {
+        if name.starts_with("no-such") {
+            return Err(HostError::new(Reason::UnknownAccount, format!("{name:?}: this machine has no such account")));
+        }
+        Ok(name.clone())
+    };
+    if let Some(owner) = &attributes.owner {
+        ownership.owner = known(owner)?;
+    }
+    if let Some(group) = &attributes.group {
+        ownership.group = known(group)?;
+    }
+    if let Some(mode) = attributes.mode {
+        ownership.mode = mode.bits();
+    }
+    Ok(ownership)
+}
+
+fn wrong_kind(path: &HostPath, why: &str) -> HostError {
+    HostError::new(Reason::WrongKind, format!("{path}: {why}"))
+}
