@@ -1,0 +1,360 @@
+//! One agent's session: Hello, Welcome, then the latest document to it, ranges of contents as it asks, and its
+//! reports from it. In: a WebSocket of a node that proved its identity. Out: what [`Sessions`] is told.
+
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::{net::TcpStream, sync::watch, time::timeout};
+use tracing::{debug, info, warn};
+
+use super::{
+    accept::{Found, Gate},
+    document::Document,
+    enroll::Registrar,
+    sessions::{End, NodeKey, Orders, Sessions},
+};
+use crate::{
+    model::{Digest, NodeId, Report, Revision},
+    tunnel::{
+        accept::Accepted,
+        channel::{Channel, ChannelError, Event},
+        limits::{HELLO_DEADLINE, MAX_CHUNK_BYTES, MAX_OUTSTANDING_WANTS},
+    },
+    wire::{
+        messages,
+        tunnel_v1::{
+            AgentMessage, Chunk, Desired, EnrollRequest, EnrollResponse, GoAway, Hello, OperatorMessage, Want, Welcome,
+            agent_message, go_away::Reason, operator_message,
+        },
+    },
+};
+
+type AgentChannel = Channel<tokio_rustls::server::TlsStream<TcpStream>, AgentMessage, OperatorMessage>;
+
+/// An agent whose session was replaced comes back after this long: two machines with one identity do not chase
+/// each other away quickly.
+const REPLACED_RETRY_AFTER: Duration = Duration::from_secs(300);
+/// Agents come back after a shutdown from here on, at the pace of their own jitter.
+const DRAINING_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// When the API server's word on a node is not to be had.
+const UNSURE_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// Highest number that an agent may claim to have been welcomed with.
+const MAX_SESSION: u64 = 1 << 62;
+
+/// What came of a Hello.
+pub enum Greeting {
+    /// A session, to be run.
+    Welcomed(Box<Session>),
+    /// None; the agent was told why, where that was possible.
+    SentAway,
+}
+
+/// A session that is up.
+pub struct Session {
+    channel: AgentChannel,
+    slot: watch::Receiver<Orders>,
+    open: Open,
+    delivery: Delivery,
+}
+
+/// Tells [`Sessions`] when the session ends, however it ends.
+struct Open {
+    sessions: Arc<Sessions>,
+    node: NodeId,
+    number: u64,
+    clock: fn() -> Timestamp,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.sessions.close(&self.node, self.number, (self.clock)());
+    }
+}
+
+/// Answers one enrollment.
+pub async fn enroll(socket: Accepted<TcpStream>, peer: SocketAddr, registrar: &dyn Registrar) {
+    let mut channel: Channel<_, EnrollRequest, EnrollResponse> = Channel::new(socket, HELLO_DEADLINE);
+    let exchange = async {
+        let request = loop {
+            match channel.next().await? {
+                Event::Message(request) => break request,
+                Event::Heartbeat | Event::Sent => {}
+                Event::Closed => return Ok(None),
+            }
+        };
+        Ok::<_, ChannelError>(Some(registrar.enroll(request).await))
+    };
+    match timeout(HELLO_DEADLINE * 2, exchange).await {
+        Ok(Ok(Some(response))) => channel.close(Some(&response)).await,
+        Ok(Ok(None)) | Err(_) => debug!(%peer, "enrollment was not gone through with"),
+        Ok(Err(error)) => info!(%peer, %error, "enrollment ended"),
+    }
+}
+
+/// Takes the Hello and opens a session. The deadline is the caller's.
+pub async fn greet(socket: Accepted<TcpStream>, node: NodeId, gate: Arc<Gate>, sessions: Arc<Sessions>) -> Greeting {
+    let mut channel: AgentChannel = Channel::new(socket, gate.heartbeat.patience());
+    let found = gate.directory.find(&NodeKey::from(&node));
+    let (status_session, enrolled) = match found {
+        Found::Known { uid, session, enrolled } if uid == node.uid => (session.map(|(id, _)| id), enrolled),
+        Found::NotSynced | Found::Known { .. } | Found::Absent => {
+            let gone = found != Found::NotSynced && gate.directory.confirm_gone(&node).await;
+            let (reason, wait, message) = if gone {
+                (Reason::Released, Duration::ZERO, "the EdgeNode that this agent was enrolled for is gone")
+            } else {
+                (Reason::Busy, UNSURE_RETRY_AFTER, "the EdgeNode is not known yet")
+            };
+            info!(%node, uid = node.uid, reason = reason.as_str_name(), "agent sent away: {message}");
+            channel.close(Some(&go_away(reason, wait, message))).await;
+            return Greeting::SentAway;
+        }
+    };
+    let hello = match hello(&mut channel).await {
+        Ok(Some(hello)) => hello,
+        Ok(None) => return Greeting::SentAway,
+        Err(error) => {
+            warn!(%node, %error, "no Hello");
+            let message = error.to_string();
+            channel.close(Some(&go_away(Reason::ProtocolError, Duration::ZERO, &message))).await;
+            return Greeting::SentAway;
+        }
+    };
+    let number = hello.last_session.max(status_session.and_then(|id| u64::try_from(id).ok()).unwrap_or(0)) + 1;
+    let slot = sessions.open(&node, number, (gate.clock)());
+    let open = Open { sessions, node, number, clock: gate.clock };
+    let Open { node, .. } = &open;
+    info!(%node, session = number, version = hello.agent_version, "session opened");
+    if !enrolled && !gate.registrar.connected(node).await {
+        // The next session does it.
+        debug!(%node, "token not marked as used");
+    }
+    let welcome = Welcome {
+        session: number,
+        heartbeat_seconds: gate.heartbeat.seconds(),
+        max_outstanding_wants: MAX_OUTSTANDING_WANTS,
+    };
+    if let Err(error) = channel.send(&operator_message::Body::Welcome(welcome).into()) {
+        info!(%node, session = number, %error, "session ended");
+        return Greeting::SentAway;
+    }
+    let delivery = Delivery::new(hello.held_revision);
+    Greeting::Welcomed(Box::new(Session { channel, slot, open, delivery }))
+}
+
+/// What a Hello says that counts here.
+struct Greeted {
+    last_session: u64,
+    agent_version: String,
+    held_revision: Option<Revision>,
+}
+
+async fn hello(channel: &mut AgentChannel) -> Result<Option<Greeted>, ChannelError> {
+    let garbage = |why: String| ChannelError::Garbage(why);
+    loop {
+        let message = match channel.next().await? {
+            Event::Message(message) => message,
+            Event::Heartbeat | Event::Sent => continue,
+            Event::Closed => return Ok(None),
+        };
+        let Some(agent_message::Body::Hello(hello)) = message.body else {
+            return Err(garbage("expected Hello".to_owned()));
+        };
+        let Hello { last_session, nonce: _, agent_version, features: _, facts: _, held_revision, applied_revision: _ } =
+            hello;
+        if last_session > MAX_SESSION {
+            return Err(garbage(format!("last_session {last_session} is out of range")));
+        }
+        let held_revision =
+            messages::revision("held_revision", &held_revision).map_err(|error| garbage(error.to_string()))?;
+        return Ok(Some(Greeted {
+            last_session,
+            agent_version: agent_version.chars().take(64).collect(),
+            held_revision,
+        }));
+    }
+}
+
+/// Why a session ended.
+enum Ended {
+    /// The other side closed, or is gone.
+    Closed,
+    /// By order.
+    Ordered(End),
+    /// The line, or the other side's fault.
+    Error(ChannelError),
+}
+
+impl Session {
+    /// Runs until either side ends it.
+    pub async fn run(mut self: Box<Self>) {
+        let ended = self.steady().await;
+        let Self { channel, open, .. } = *self;
+        let Open { node, number, .. } = &open;
+        match ended {
+            Ended::Closed => info!(%node, session = number, "session ended: the agent closed"),
+            Ended::Ordered(end) => {
+                let (reason, wait, message) = match end {
+                    End::Replaced => {
+                        let message = "another session with the same identity replaced this one; if that was another \
+                                       machine, one of the two must be enrolled anew";
+                        (Reason::Replaced, REPLACED_RETRY_AFTER, message)
+                    }
+                    End::Released => (Reason::Released, Duration::ZERO, "the EdgeNode is gone"),
+                    End::Draining => (Reason::Draining, DRAINING_RETRY_AFTER, "the operator shuts down"),
+                };
+                info!(%node, session = number, reason = reason.as_str_name(), "session ended: {message}");
+                channel.close(Some(&go_away(reason, wait, message))).await;
+            }
+            Ended::Error(error) if error.is_peers_fault() => {
+                warn!(%node, session = number, %error, "session ended");
+                let message = error.to_string();
+                channel.close(Some(&go_away(Reason::ProtocolError, Duration::ZERO, &message))).await;
+            }
+            Ended::Error(error) => info!(%node, session = number, %error, "session ended"),
+        }
+    }
+
+    async fn steady(&mut self) -> Ended {
+        let Self { channel, slot, open, delivery } = self;
+        slot.mark_changed();
+        loop {
+            if channel.is_idle()
+                && let Some(message) = delivery.next()
+            {
+                if let Err(error) = channel.send(&message) {
+                    return Ended::Error(error);
+                }
+                continue;
+            }
+            tokio::select! {
+                event = channel.next() => match event {
+                    Ok(Event::Message(message)) => match receive(message, delivery) {
+                        Ok(Some(report)) => open.sessions.report(&open.node, open.number, report),
+                        Ok(None) => {}
+                        Err(why) => return Ended::Error(ChannelError::Garbage(why)),
+                    },
+                    Ok(Event::Heartbeat | Event::Sent) => {}
+                    Ok(Event::Closed) => return Ended::Closed,
+                    Err(error) => return Ended::Error(error),
+                },
+                changed = slot.changed() => {
+                    let orders = slot.borrow_and_update().clone();
+                    if let Some(end) = orders.end {
+                        return Ended::Ordered(end);
+                    }
+                    if changed.is_err() {
+                        return Ended::Closed;
+                    }
+                    if let Some(document) = orders.document {
+                        delivery.order(document);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Takes a message into the delivery; returns a report.
+fn receive(message: AgentMessage, delivery: &mut Delivery) -> Result<Option<Report>, String> {
+    match message.body {
+        Some(agent_message::Body::Report(report)) => {
+            let report = Report::try_from(report).map_err(|error| error.to_string())?;
+            delivery.holds(report.held_revision.clone());
+            Ok(Some(report))
+        }
+        Some(agent_message::Body::Want(want)) => delivery.want(want).map(|()| None),
+        Some(agent_message::Body::Hello(_)) => Err("a second Hello".to_owned()),
+        // Of a later version.
+        None => Ok(None),
+    }
+}
+
+/// What is to be sent to one agent: the latest document, and ranges that it asked for. Pure.
+struct Delivery {
+    held: Option<Revision>,
+    current: Option<Arc<Document>>,
+    previous: Option<Arc<Document>>,
+    announced: bool,
+    wants: VecDeque<Range>,
+}
+
+struct Range {
+    digest: Digest,
+    offset: u64,
+    length: u32,
+}
+
+impl Delivery {
+    fn new(held: Option<Revision>) -> Self {
+        Self { held, current: None, previous: None, announced: true, wants: VecDeque::new() }
+    }
+
+    /// A document is to be delivered. The one before it is served until the agent holds this one.
+    fn order(&mut self, document: Arc<Document>) {
+        if self.current.as_ref() != Some(&document) {
+            self.previous = self.current.replace(document);
+            self.announced = false;
+        }
+    }
+
+    /// The agent says what it holds.
+    fn holds(&mut self, revision: Option<Revision>) {
+        self.held = revision;
+        if self.current.as_ref().is_some_and(|current| Some(&current.revision) == self.held.as_ref()) {
+            self.previous = None;
+        }
+    }
+
+    fn want(&mut self, want: Want) -> Result<(), String> {
+        let Want { digest, offset, length } = want;
+        let digest = Digest::try_from(&digest[..]).map_err(|error| format!("Want: {error}"))?;
+        if length == 0 || length > MAX_CHUNK_BYTES {
+            return Err(format!("Want: {length} bytes, expected 1 to {MAX_CHUNK_BYTES}"));
+        }
+        if self.wants.len() >= MAX_OUTSTANDING_WANTS as usize {
+            return Err(format!("Want: more than {MAX_OUTSTANDING_WANTS} unanswered"));
+        }
+        self.wants.push_back(Range { digest, offset, length });
+        Ok(())
+    }
+
+    /// The next message: a new document before ranges of an old one.
+    fn next(&mut self) -> Option<OperatorMessage> {
+        if !self.announced
+            && let Some(document) = &self.current
+        {
+            self.announced = true;
+            let inline =
+                self.held.as_ref() != Some(&document.revision) && document.bytes.len() <= MAX_CHUNK_BYTES as usize;
+            let desired = Desired {
+                revision: document.revision.to_string(),
+                digest: document.digest.as_bytes().to_vec().into(),
+                size: document.bytes.len() as u64,
+                document: inline.then(|| document.bytes.clone()),
+            };
+            return Some(operator_message::Body::Desired(desired).into());
+        }
+        let Range { digest, offset, length } = self.wants.pop_front()?;
+        let named = [&self.current, &self.previous].into_iter().flatten();
+        let data = named.into_iter().find_map(|document| document.range(&digest, offset, length));
+        let chunk = Chunk {
+            digest: digest.as_bytes().to_vec().into(),
+            offset,
+            gone: data.is_none(),
+            data: data.unwrap_or_default(),
+        };
+        Some(operator_message::Body::Chunk(chunk).into())
+    }
+}
+
+fn go_away(reason: Reason, retry_after: Duration, message: &str) -> OperatorMessage {
+    let retry_after_seconds = u32::try_from(retry_after.as_secs()).unwrap_or(u32::MAX);
+    operator_message::Body::GoAway(GoAway { reason: reason.into(), retry_after_seconds, message: message.to_owned() })
+        .into()
+}
+
+impl From<operator_message::Body> for OperatorMessage {
+    fn from(body: operator_message::Body) -> Self {
+        Self { body: Some(body) }
+    }
+}

@@ -1,0 +1,172 @@
+//! The agent's end of a connection: TCP (through a proxy if told), TLS, upgrade; one deadline over all.
+//! In: where to, and which TLS. Out: a WebSocket, or what stood in the way and when to try again.
+
+use std::{io, sync::Arc, time::Duration};
+
+use http::{HeaderMap, StatusCode, header};
+use rustls::ClientConfig;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, lookup_host},
+    time::{Instant, timeout, timeout_at},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_tungstenite::{
+    WebSocketStream, client_async_with_config,
+    tungstenite::{self, client::IntoClientRequest as _},
+};
+
+use super::{
+    MESSAGE_HEADER, REASON_HEADER,
+    endpoint::Endpoint,
+    limits,
+    proxy::{self, Proxy},
+};
+
+/// What was dialled.
+pub type Dialled<S> = WebSocketStream<TlsStream<S>>;
+
+/// Where to, and how.
+pub struct Target<'a> {
+    /// The operator.
+    pub endpoint: &'a Endpoint,
+    /// The proxy on the way, if any.
+    pub proxy: Option<&'a Proxy>,
+    /// The agent's side of TLS.
+    pub tls: Arc<ClientConfig>,
+    /// [`super::TUNNEL_PATH`] or [`super::ENROLL_PATH`].
+    pub path: &'static str,
+    /// The one that goes with the path.
+    pub subprotocol: &'static str,
+}
+
+/// What stood in the way.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// No address, or none that accepts.
+    #[error("cannot reach {0}: {1}")]
+    Unreachable(String, #[source] io::Error),
+    /// The proxy does not connect.
+    #[error("proxy {0}: {1}")]
+    Proxy(String, #[source] io::Error),
+    /// The handshake failed, or the other side refused the certificate.
+    #[error("TLS with {0}: {1}")]
+    Tls(String, String),
+    /// The operator answered, and not with an upgrade.
+    #[error("refused with {status}: {reason}: {message}")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// CamelCase.
+        reason: String,
+        /// For a person.
+        message: String,
+        /// When to try again at the earliest.
+        retry_after: Option<Duration>,
+    },
+    /// What answered is no operator.
+    #[error("{0} did not answer as an operator of windlass: {1}")]
+    Upgrade(String, String),
+    /// Not done in time.
+    #[error("{name} did not answer within {} s", limits::HANDSHAKE_DEADLINE.as_secs())]
+    Timeout {
+        /// What was dialled.
+        name: String,
+    },
+}
+
+impl DialError {
+    /// When the operator wants to be tried again, if it said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        if let Self::Refused { retry_after, .. } = self { *retry_after } else { None }
+    }
+}
+
+/// Connects, within [`limits::HANDSHAKE_DEADLINE`].
+pub async fn dial(target: Target<'_>) -> Result<Dialled<TcpStream>, DialError> {
+    let name = target.endpoint.to_string();
+    let deadline = Instant::now() + limits::HANDSHAKE_DEADLINE;
+    let connecting = async {
+        let stream = tcp(target.endpoint, target.proxy, deadline).await?;
+        over(stream, target).await
+    };
+    // Boxed: a handshake's state is many times that of the session that holds this future.
+    timeout_at(deadline, Box::pin(connecting)).await.map_err(|_| DialError::Timeout { name })?
+}
+
+/// TLS and upgrade over a connection that is there. Without a deadline of its own.
+pub async fn over<S>(stream: S, target: Target<'_>) -> Result<Dialled<S>, DialError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Target { endpoint, proxy: _, tls, path, subprotocol } = target;
+    let name = || endpoint.to_string();
+    let server = endpoint.server_name().map_err(|e| DialError::Upgrade(name(), e.to_string()))?;
+    let stream = TlsConnector::from(tls)
+        .connect(server, stream)
+        .await
+        .map_err(|error| DialError::Tls(name(), error.to_string()))?;
+    let mut request = format!("wss://{}{path}", endpoint.authority())
+        .into_client_request()
+        .map_err(|e| DialError::Upgrade(name(), e.to_string()))?;
+    request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, header::HeaderValue::from_static(subprotocol));
+    match client_async_with_config(request, stream, Some(limits::websocket())).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(tungstenite::Error::Http(response)) => Err(refused(response.status(), response.headers())),
+        // In TLS 1.3 the client is done before the server has looked at its certificate: the alert comes here.
+        Err(tungstenite::Error::Io(error)) if is_tls(&error) => Err(DialError::Tls(name(), error.to_string())),
+        Err(error) => Err(DialError::Upgrade(name(), error.to_string())),
+    }
+}
+
+/// Whether an IO error is one of TLS, such as an alert of the other side.
+pub fn is_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
+fn refused(status: StatusCode, headers: &HeaderMap) -> DialError {
+    let text = |name: &str, otherwise: &str| {
+        let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or(otherwise);
+        value.chars().take(300).collect::<String>()
+    };
+    let seconds = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    DialError::Refused {
+        status: status.as_u16(),
+        reason: text(REASON_HEADER, "Unspecified"),
+        message: text(MESSAGE_HEADER, status.canonical_reason().unwrap_or("no reason given")),
+        retry_after: seconds.map(Duration::from_secs),
+    }
+}
+
+async fn tcp(endpoint: &Endpoint, proxy: Option<&Proxy>, deadline: Instant) -> Result<TcpStream, DialError> {
+    let (host, port) = proxy.map_or((endpoint.host(), endpoint.port()), |proxy| (&proxy.host, proxy.port));
+    let name = format!("{host}:{port}");
+    let mut stream = first_that_accepts(host, port, deadline).await.map_err(|error| match proxy {
+        Some(_) => DialError::Proxy(name.clone(), error),
+        None => DialError::Unreachable(name.clone(), error),
+    })?;
+    // Messages are written whole: waiting for more of them to come would only delay them.
+    stream.set_nodelay(true).map_err(|error| DialError::Unreachable(name.clone(), error))?;
+    if let Some(proxy) = proxy {
+        proxy::connect(&mut stream, endpoint, proxy.authorization.as_deref())
+            .await
+            .map_err(|error| DialError::Proxy(name, error))?;
+    }
+    Ok(stream)
+}
+
+/// Tries the addresses of a name one after the other, each with its share of the time that is left.
+async fn first_that_accepts(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
+    let addresses: Vec<_> = lookup_host((host, port)).await?.collect();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, format!("{address} did not answer")),
+        }
+    }
+    Err(last)
+}
