@@ -1,27 +1,49 @@
-//! The document that is in force on this machine: loaded from the store at the start, replaced by the link.
+//! The document that is in force on this node, as read from the link or from the store.
+//! Pure but for [`Held::load`], which asks the store.
+
+use prost::Message as _;
 
 use super::store::{Store, StoreError};
 use crate::{
-    model::{DesiredState, Digest, Revision},
-    wire,
+    model::{DesiredState, Digest, FEATURES, Revision},
+    wire::{WireError, desired, desired_v1},
 };
 
-/// A desired document with its names.
+/// A document and what names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// First digits of the digest.
+    /// Its revision.
     pub revision: Revision,
-    /// SHA-256 of the document's bytes.
+    /// SHA-256 of its bytes.
     pub digest: Digest,
-    /// What the bytes say.
+    /// What it says. Where it requires a feature that this agent lacks, the lists may be empty:
+    /// see [`Held::lacking`].
     pub document: DesiredState,
 }
 
 impl Held {
-    /// Reads a document.
-    pub fn decode(bytes: &[u8]) -> Result<Self, wire::WireError> {
+    /// Reads a document's bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let digest = Digest::of(bytes);
-        Ok(Self { revision: Revision::from(&digest), digest, document: wire::desired::decode(bytes)? })
+        let document = match desired::decode(bytes) {
+            Ok(document) => document,
+            // What cannot be read may be what an unknown feature stands for: then that is what is said.
+            Err(error) => match desired_v1::DesiredState::decode(bytes) {
+                Ok(raw) if lacking(&raw.required_features).next().is_some() => DesiredState {
+                    node_uid: raw.node_uid,
+                    required_features: raw.required_features,
+                    suspended: raw.suspended,
+                    ..DesiredState::default()
+                },
+                _ => return Err(error),
+            },
+        };
+        Ok(Self { revision: Revision::from(&digest), digest, document })
+    }
+
+    /// Features that the document requires and this agent lacks; with any, nothing of it may be carried out.
+    pub fn lacking(&self) -> Vec<&str> {
+        lacking(&self.document.required_features).collect()
     }
 
     /// The document in the store, if any. One that cannot be read (a newer agent may have kept it) is none:
@@ -35,5 +57,29 @@ impl Held {
                 Ok(None)
             }
         }
+    }
+}
+
+fn lacking(required: &[String]) -> impl Iterator<Item = &str> {
+    required.iter().map(String::as_str).filter(|feature| !FEATURES.contains(feature))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_of_a_later_version_is_held_as_unsupported_and_not_misread() {
+        let mut raw = desired_v1::DesiredState {
+            node_uid: "u".into(),
+            files: vec![desired_v1::File { path: "/a".into(), ..Default::default() }],
+            ..Default::default()
+        };
+        assert!(Held::decode(&raw.encode_to_vec()).is_err(), "a file without a source");
+        raw.required_features = vec!["files-from-the-moon".into()];
+        let held = Held::decode(&raw.encode_to_vec()).expect("held");
+        assert_eq!(held.lacking(), ["files-from-the-moon"]);
+        assert_eq!((held.document.node_uid.as_str(), held.document.files.len()), ("u", 0));
+        assert_eq!(held.revision, Revision::of(&raw.encode_to_vec()));
     }
 }

@@ -2,7 +2,14 @@
 //! Knows nothing of Kubernetes. link → store → observe → plan → apply → report.
 
 pub mod contents;
+pub mod conversation;
+pub mod enroll;
+pub mod enrollment_file;
+pub mod fetch;
 pub mod held;
 pub mod host;
+pub mod identity;
+pub mod link;
+pub mod proxies;
 pub mod services;
 pub mod store;

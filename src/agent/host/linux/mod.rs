@@ -8,4 +8,4 @@ mod hashes;
 mod own;
 
 pub use files::LinuxHost;
-pub use own::{create_private_directory, sync_directory};
+pub use own::{create_private_directory, sync_directory, write_private_file};

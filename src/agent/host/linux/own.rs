@@ -1,9 +1,9 @@
 //! The agent's own folder on Linux: open to nobody else. Does IO.
 
 use std::{
-    fs::{DirBuilder, File, Permissions, set_permissions},
-    io,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, set_permissions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt as _, PermissionsExt},
     path::Path,
 };
 
@@ -17,4 +17,19 @@ pub fn create_private_directory(path: &Path) -> io::Result<()> {
 /// Makes creations, renames and removals in a directory durable.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+/// Replaces or creates a file that only the agent's user can read: written beside, synced and renamed. Durable when
+/// it returns.
+pub fn write_private_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    path.parent().map_or(Ok(()), sync_directory)
 }

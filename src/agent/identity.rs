@@ -1,0 +1,213 @@
+//! Who this agent is: key, certificate and node, as files in `identity/`. A new identity is made in `identity/next/`
+//! and takes the old one's place only when it is whole: a crash at any point leaves one of the two. Does IO.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use rcgen::KeyPair;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use serde::{Deserialize, Serialize};
+
+use super::{enrollment_file::EnrollmentFile, host::machine};
+use crate::{
+    model::{Digest, NodeId},
+    tunnel::{
+        endpoint::Endpoint,
+        tls::{self, Credentials, TlsError, node_of},
+    },
+};
+
+const KEY: &str = "key.pem";
+const CERTIFICATE: &str = "certificate.pem";
+const NODE: &str = "node.json";
+/// In `next/`: digest of the token that the key there is for.
+const TOKEN: &str = "token.sha256";
+
+/// A certified identity.
+pub struct Identity {
+    /// Which EdgeNode.
+    pub node: NodeId,
+    /// The operator that certified it.
+    pub endpoint: Endpoint,
+    /// Certificate authority to trust, PEM.
+    pub authority_pem: String,
+    /// Of the token that it was got for.
+    pub token_digest: Digest,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    /// Certificate and key, to be shown.
+    pub fn credentials(&self) -> Credentials {
+        Credentials { chain: self.chain.clone(), key: self.key.clone_key() }
+    }
+}
+
+/// Why there is no identity to read or write.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A file cannot be read or written.
+    #[error("identity: {what} {path}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which file.
+        path: String,
+        /// What the machine says.
+        source: io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("identity: {path}: {why}")]
+    Damaged {
+        /// Which.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// No key can be made.
+    #[error("identity: making a key: {0}")]
+    Key(#[from] rcgen::Error),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NodeFile {
+    node: NodeId,
+    url: String,
+    certificate_authority: String,
+    token_sha256: String,
+}
+
+/// The folder `identity/`.
+#[derive(Debug, Clone)]
+pub struct IdentityFolder {
+    folder: PathBuf,
+}
+
+impl IdentityFolder {
+    /// Opens it, creating it where it is absent, and ends a replacement that was interrupted.
+    pub fn open(folder: PathBuf) -> Result<Self, IdentityError> {
+        machine::create_private_directory(&folder).map_err(failed("create", &folder))?;
+        let identity = Self { folder };
+        if identity.next(NODE).exists() {
+            identity.replace()?;
+        }
+        Ok(identity)
+    }
+
+    /// The identity, if there is one.
+    pub fn load(&self) -> Result<Option<Identity>, IdentityError> {
+        let path = self.folder.join(NODE);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed("read", &path)(error)),
+        };
+        let damaged = |path: &Path| {
+            let path = path.display().to_string();
+            move |why: String| IdentityError::Damaged { path, why }
+        };
+        let NodeFile { node, url, certificate_authority, token_sha256 } =
+            serde_json::from_str(&text).map_err(|e| damaged(&path)(e.to_string()))?;
+        let endpoint = Endpoint::parse(&url).map_err(|e| damaged(&path)(e.to_string()))?;
+        let token_digest = Digest::from_hex(&token_sha256).map_err(|e| damaged(&path)(e.to_string()))?;
+        let path = self.folder.join(CERTIFICATE);
+        let chain = CertificateDer::pem_file_iter(&path)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|e| damaged(&path)(e.to_string()))?;
+        let path = self.folder.join(KEY);
+        let key = PrivateKeyDer::from_pem_file(&path).map_err(|e| damaged(&path)(e.to_string()))?;
+        Ok(Some(Identity { node, endpoint, authority_pem: certificate_authority, token_digest, chain, key }))
+    }
+
+    /// The key to show this token with: the one that was made for it before, or a new one. Durable when it returns,
+    /// so that a crash does not lock the node out: the token binds to the first key that shows it.
+    pub fn key_for(&self, token: &Digest) -> Result<KeyPair, IdentityError> {
+        if fs::read_to_string(self.next(TOKEN)).is_ok_and(|text| text == token.to_string())
+            && let Ok(key) = fs::read_to_string(self.next(KEY))
+            && let Ok(key) = KeyPair::from_pem(&key)
+        {
+            return Ok(key);
+        }
+        let next = self.folder.join("next");
+        match fs::remove_dir_all(&next) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", &next)(error)),
+            _ => machine::create_private_directory(&next).map_err(failed("create", &next))?,
+        }
+        machine::sync_directory(&self.folder).map_err(failed("sync", &self.folder))?;
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+        self.write_next(KEY, key.serialize_pem().as_bytes())?;
+        self.write_next(TOKEN, token.to_string().as_bytes())?;
+        Ok(key)
+    }
+
+    /// Takes the certificate that was given for [`IdentityFolder::key_for`]'s key; the old identity is gone then.
+    pub fn adopt(&self, file: &EnrollmentFile, uid: &str, certificate: &[u8]) -> Result<Identity, IdentityError> {
+        let node = NodeId { namespace: file.namespace.clone(), name: file.name.clone(), uid: uid.to_owned() };
+        let refused = |why: String| IdentityError::Damaged { path: "the certificate that was given".to_owned(), why };
+        let named = node_of(&CertificateDer::from(certificate)).map_err(|e: TlsError| refused(e.to_string()))?;
+        if named != node {
+            return Err(refused(format!("it names {named} ({}), expected {node} ({uid})", named.uid)));
+        }
+        let key = fs::read(self.next(KEY)).map_err(failed("read", &self.next(KEY)))?;
+        let key = PrivateKeyDer::from_pem_slice(&key).map_err(|e| refused(e.to_string()))?;
+        let chain = vec![CertificateDer::from(certificate.to_vec())];
+        tls::client(&file.authority_pem, Some(Credentials { chain, key })).map_err(|e| refused(e.to_string()))?;
+        let node_file = NodeFile {
+            node,
+            url: file.endpoint.to_string(),
+            certificate_authority: file.authority_pem.clone(),
+            token_sha256: file.token_digest().to_string(),
+        };
+        self.write_next(CERTIFICATE, pem("CERTIFICATE", certificate).as_bytes())?;
+        // Last: from here on, the new identity is whole.
+        let text = serde_json::to_string_pretty(&node_file).map_err(|e| refused(e.to_string()))?;
+        self.write_next(NODE, text.as_bytes())?;
+        self.replace()?;
+        let path = self.folder.join(NODE).display().to_string();
+        self.load()?.ok_or(IdentityError::Damaged { path, why: "it is gone".to_owned() })
+    }
+
+    /// Moves a whole `next/` into place. Can be repeated after a crash.
+    fn replace(&self) -> Result<(), IdentityError> {
+        for name in [KEY, CERTIFICATE, NODE] {
+            match fs::rename(self.next(name), self.folder.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(failed("replace", &self.folder.join(name))(error));
+                }
+                _ => machine::sync_directory(&self.folder).map_err(failed("sync", &self.folder))?,
+            }
+        }
+        let next = self.folder.join("next");
+        fs::remove_dir_all(&next).map_err(failed("remove", &next))
+    }
+
+    fn next(&self, name: &str) -> PathBuf {
+        self.folder.join("next").join(name)
+    }
+
+    fn write_next(&self, name: &str, bytes: &[u8]) -> Result<(), IdentityError> {
+        let path = self.next(name);
+        machine::write_private_file(&path, bytes).map_err(failed("write", &path))
+    }
+}
+
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> IdentityError + use<> {
+    let path = path.display().to_string();
+    move |source| IdentityError::Io { what, path, source }
+}
+
+/// Source: RFC 7468.
+fn pem(label: &str, der: &[u8]) -> String {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let base64 = STANDARD.encode(der);
+    let mut text = format!("-----BEGIN {label}-----\n");
+    for line in base64.as_bytes().chunks(64) {
+        text.push_str(&String::from_utf8_lossy(line));
+        text.push('\n');
+    }
+    text + &format!("-----END {label}-----\n")
+}
