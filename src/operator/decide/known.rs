@@ -1,0 +1,156 @@
+//! What is known of a machine: from its latest report, or else from what its status says.
+
+use crate::operator::reasons;
+use crate::{
+    api::{
+        EdgeNodeStatus, FailureStatus, MAX_FAILURES, MAX_SERVICES, NodeStatus, ResourceStatus, ServiceStatus, condition,
+    },
+    model::{NodeFacts, Notice, Report, ServicePhase, ServiceReport},
+};
+
+/// What is known of a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Known {
+    /// Whether it comes from a report.
+    pub is_fresh: bool,
+    /// Revision that the agent holds.
+    pub held: Option<String>,
+    /// Revision that it carried out whole.
+    pub applied: Option<String>,
+    pub progressing: bool,
+    pub resources: Option<ResourceStatus>,
+    pub failures: Vec<FailureStatus>,
+    /// All of them, not ready ones first.
+    pub services: Vec<ServiceStatus>,
+    /// Why the first service that is not ready is not.
+    pub unready: Option<String>,
+    pub node: Option<NodeStatus>,
+    pub notice: Option<Notice>,
+    in_transition: bool,
+    in_trouble: bool,
+}
+
+impl Known {
+    pub fn reported(report: &Report) -> Self {
+        let Report { held_revision, applied_revision, progressing, resources, failures, services, facts, notice } =
+            report;
+        let failures: Vec<FailureStatus> = failures
+            .iter()
+            .take(MAX_FAILURES)
+            .map(|f| FailureStatus {
+                resource: f.resource.clone(),
+                reason: f.reason.clone(),
+                message: f.message.clone(),
+            })
+            .collect();
+        Self {
+            is_fresh: true,
+            held: held_revision.as_ref().map(ToString::to_string),
+            applied: applied_revision.as_ref().map(ToString::to_string),
+            progressing: *progressing,
+            in_trouble: resources.failed > 0 || services.iter().any(|s| is_trouble(s.state)) || is_unsupported(notice),
+            in_transition: services.iter().any(|s| is_transition(s.state)),
+            resources: Some(ResourceStatus {
+                total: count(resources.total),
+                in_desired_state: count(resources.in_desired_state),
+                failed: count(resources.failed),
+                drifted: count(resources.drifted),
+            }),
+            failures,
+            unready: services.iter().find(|s| !s.ready).map(why),
+            services: services_of(services),
+            node: facts_of(facts),
+            notice: notice.clone(),
+        }
+    }
+
+    pub fn remembered(before: &EdgeNodeStatus) -> Self {
+        let damaged = super::find(before, condition::READY).filter(|c| c.reason == reasons::STORE_DAMAGED);
+        Self {
+            is_fresh: false,
+            held: before.desired_revision.clone(),
+            applied: before.applied_revision.clone(),
+            progressing: false,
+            resources: before.resources.clone(),
+            failures: before.failures.clone(),
+            services: before.services.clone(),
+            unready: before.services.iter().find(|s| !s.ready).map(|s| format!("{} is {}", s.name, s.state)),
+            node: before.node.clone(),
+            notice: damaged.map(|c| Notice { reason: c.reason.clone(), message: c.message.clone() }),
+            in_transition: false,
+            in_trouble: false,
+        }
+    }
+
+    /// Whether the machine has come to rest in the desired revision.
+    pub fn is_settled(&self, desired: Option<&str>) -> bool {
+        self.held.as_deref() == desired
+            && self.applied.as_deref() == desired
+            && !self.progressing
+            && !self.in_transition
+    }
+
+    /// Whether something went wrong that is to be told at once.
+    pub fn is_in_trouble(&self) -> bool {
+        self.in_trouble
+    }
+
+    pub fn is_unsupported(&self) -> bool {
+        is_unsupported(&self.notice)
+    }
+}
+
+fn is_unsupported(notice: &Option<Notice>) -> bool {
+    notice.as_ref().is_some_and(|notice| notice.reason == reasons::UNSUPPORTED_BY_AGENT)
+}
+
+fn is_transition(state: ServicePhase) -> bool {
+    matches!(state, ServicePhase::Starting | ServicePhase::Stopping | ServicePhase::Waiting)
+}
+
+fn is_trouble(state: ServicePhase) -> bool {
+    matches!(state, ServicePhase::BackingOff | ServicePhase::Failed)
+}
+
+fn count(n: u32) -> i32 {
+    i32::try_from(n).unwrap_or(i32::MAX)
+}
+
+fn why(service: &ServiceReport) -> String {
+    let ServiceReport { name, state, message, .. } = service;
+    match message.as_str() {
+        "" => format!("{name} is {}", state.as_str()),
+        message => format!("{name} is {}: {message}", state.as_str()),
+    }
+}
+
+fn services_of(services: &[ServiceReport]) -> Vec<ServiceStatus> {
+    let (ready, unready): (Vec<_>, Vec<_>) = services.iter().partition(|s| s.ready);
+    unready
+        .into_iter()
+        .chain(ready)
+        .take(MAX_SERVICES)
+        .map(|s| ServiceStatus {
+            name: s.name.clone(),
+            state: s.state.as_str().to_owned(),
+            ready: s.ready,
+            restarts: i64::try_from(s.restarts).unwrap_or(i64::MAX),
+        })
+        .collect()
+}
+
+fn facts_of(facts: &NodeFacts) -> Option<NodeStatus> {
+    if *facts == NodeFacts::default() {
+        return None;
+    }
+    let NodeFacts { os, os_version, architecture, hostname, agent_version, boot_time } = facts;
+    let booted = i64::try_from(*boot_time).ok().filter(|s| *s > 0).and_then(|s| jiff::Timestamp::from_second(s).ok());
+    Some(NodeStatus {
+        os: os.clone(),
+        os_version: os_version.clone(),
+        hostname: hostname.clone(),
+        agent_version: agent_version.clone(),
+        architecture: architecture.clone(),
+        boot_time: booted.map(|at| at.to_string()),
+    })
+}
