@@ -6,27 +6,36 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-use super::references::ObjectKey;
-
-/// Annotation of an enrollment Secret: UID of the EdgeNode that it is for.
-pub const UID_ANNOTATION: &str = "edge.windlass.dev/uid";
+use super::{
+    enrollment::{FINGERPRINT_ANNOTATION, UID_ANNOTATION},
+    references::ObjectKey,
+};
 
 /// What is known of one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sight {
     /// `metadata.resourceVersion`.
     pub resource_version: String,
-    /// The annotation [`UID_ANNOTATION`].
-    pub enrolls: Option<String>,
+    /// Of an enrollment Secret.
+    pub enrolls: Option<Enrolls>,
+}
+
+/// What the annotations of an enrollment Secret say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrolls {
+    /// UID of the EdgeNode that it is for.
+    pub uid: String,
+    /// What its contents depend on, see [`super::enrollment::fingerprint`].
+    pub fingerprint: String,
 }
 
 impl Sight {
     /// Takes what matters of an object's metadata.
     pub fn new(resource_version: Option<String>, annotations: Option<&BTreeMap<String, String>>) -> Self {
-        Self {
-            resource_version: resource_version.unwrap_or_default(),
-            enrolls: annotations.and_then(|all| all.get(UID_ANNOTATION).cloned()),
-        }
+        let annotation = |name| annotations.and_then(|all| all.get(name).cloned());
+        let enrolls = annotation(UID_ANNOTATION)
+            .map(|uid| Enrolls { uid, fingerprint: annotation(FINGERPRINT_ANNOTATION).unwrap_or_default() });
+        Self { resource_version: resource_version.unwrap_or_default(), enrolls }
     }
 }
 
