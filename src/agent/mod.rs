@@ -1,15 +1,27 @@
 //! The agent: makes this machine what its EdgeNode says, keeps it so without the link, and reports.
 //! Knows nothing of Kubernetes. link → store → observe → plan → apply → report.
 
+pub mod apply;
+pub mod artifact;
 pub mod contents;
+pub mod converge;
 pub mod conversation;
 pub mod enroll;
 pub mod enrollment_file;
+pub mod entries;
 pub mod fetch;
 pub mod held;
 pub mod host;
 pub mod identity;
 pub mod link;
+pub mod local;
+pub mod observe;
+pub mod plan;
 pub mod proxies;
+pub mod report;
+pub mod retry;
+pub mod run;
 pub mod services;
+pub mod state_loop;
+pub mod status;
 pub mod store;

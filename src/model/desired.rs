@@ -84,7 +84,7 @@ pub struct File {
 }
 
 /// Where a file's bytes come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Source {
     /// From the operator, through the tunnel.
     Content(Content),

@@ -24,7 +24,7 @@ pub struct Report {
 }
 
 /// The machine that an agent runs on. What moves by itself (uptime, free space) has no place here.
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeFacts {
     /// `linux` or `windows`.
@@ -42,7 +42,7 @@ pub struct NodeFacts {
 }
 
 /// Directories, files and services, counted. The three last add up to at most `total`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceCounts {
     /// In the document.
@@ -56,7 +56,7 @@ pub struct ResourceCounts {
 }
 
 /// One resource that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
     /// Such as `file /etc/acme.conf` or `service acme-db`.
@@ -68,7 +68,7 @@ pub struct Failure {
 }
 
 /// One service as it is.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceReport {
     /// Its name.
@@ -84,7 +84,7 @@ pub struct ServiceReport {
 }
 
 /// What a service is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum ServicePhase {
     /// Not running, as desired or not yet started.
     Stopped,
@@ -137,7 +137,7 @@ impl ServicePhase {
 }
 
 /// Something about a node as a whole, such as `StoreDamaged` or `UnsupportedByAgent`.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Notice {
     /// CamelCase.

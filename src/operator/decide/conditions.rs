@@ -288,13 +288,11 @@ fn reconciling(
     if config.status == "False" && config.reason != reasons::DRIFTED {
         return config.with_status("True");
     }
-    if question.unsettled && (question.in_time || healthy.status == "True") {
+    if question.unsettled {
         return Finding::new("True", reasons::PROGRESSING, "services are on the way to their states");
     }
     match (config.status, healthy.reason.as_str()) {
-        ("False", _) => config.clone(),
-        (_, reasons::AWAITING_REPORT) => healthy.with_status("True"),
-        (_, reasons::SERVICES_NOT_READY) => healthy.with_status("False"),
+        ("True", reasons::AWAITING_REPORT) => healthy.with_status("True"),
         _ => Finding::new("False", reasons::UP_TO_DATE, "there is nothing to do"),
     }
 }

@@ -6,6 +6,8 @@ mod facts;
 mod files;
 mod hashes;
 mod own;
+mod socket;
 
 pub use files::LinuxHost;
 pub use own::{create_private_directory, sync_directory, write_private_file};
+pub use socket::{connect, listen, stop_requested};

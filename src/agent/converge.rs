@@ -1,0 +1,218 @@
+//! One node's way to its desired state: look, plan, carry out, until nothing is left to do. Blocks.
+//! In: the document, the time, and what cannot be downloaded. Out: how everything stands.
+//! Knows nothing of tasks, tunnels or reports.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    apply::{CrashPoint, Ground, Undone, carry_out, recover},
+    contents::Contents,
+    entries::{Entry, entries},
+    host::Host,
+    observe::{Observed, observe},
+    plan::{Availability, Plan, Situation, Standing, plan},
+    retry::{Retries, Trouble},
+    store::{LedgerEntry, Store, StoreError},
+};
+use crate::model::{DesiredState, Digest};
+
+/// What the agent knows of its machine.
+pub struct Converger {
+    host: Arc<dyn Host>,
+    store: Arc<dyn Store>,
+    contents: Arc<dyn Contents>,
+    crash: Arc<CrashPoint>,
+    ledger: BTreeMap<String, LedgerEntry>,
+    retries: Retries,
+    /// An action was begun that could not be settled.
+    unsettled: bool,
+}
+
+/// How everything stands after a pass.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Directories and files of the document.
+    pub entries: Vec<Entry>,
+    /// How each stands, in the same order, and what could not be removed.
+    pub plan: Plan,
+    /// Actions that were begun.
+    pub begun: usize,
+    /// Nothing is left to do by now; false where the pass was told to stop.
+    pub finished: bool,
+    /// When something that failed is due, since the agent's start.
+    pub due: Option<Duration>,
+}
+
+impl Converger {
+    /// Reads the ledger, and settles what a crash left unsettled.
+    pub fn open(
+        host: Arc<dyn Host>,
+        store: Arc<dyn Store>,
+        contents: Arc<dyn Contents>,
+        crash: Arc<CrashPoint>,
+    ) -> Result<Self, StoreError> {
+        let ledger = store.ledger()?.into_iter().collect();
+        let mut converger = Self { host, store, contents, crash, ledger, retries: Retries::default(), unsettled: true };
+        converger.settle()?;
+        Ok(converger)
+    }
+
+    /// Brings the machine nearer to the document until nothing is left to do, or `stop` says so.
+    ///
+    /// On an error nothing could be journaled, so nothing more was done.
+    pub fn pass(
+        &mut self,
+        desired: &DesiredState,
+        failing: &BTreeMap<Digest, Trouble>,
+        now: Duration,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Outcome, StoreError> {
+        self.settle()?;
+        let entries = entries(desired);
+        let contents = self.availability(desired, failing);
+        let mut observed = observe(self.host.as_ref(), desired, &self.ledger);
+        let mut begun = 0;
+        let mut done = HashSet::new();
+        loop {
+            let plan = self.plan(&entries, &observed, &contents, now)?;
+            if plan.actions.is_empty() || stop() {
+                let finished = plan.actions.is_empty();
+                self.note_failures(&entries, &plan, now);
+                return Ok(Outcome { entries, plan, begun, finished, due: self.retries.next() });
+            }
+            for action in &plan.actions {
+                if stop() {
+                    break;
+                }
+                let identity = action.path.identity();
+                let planned_on = observed.at(&action.path).cloned().map_err(Clone::clone);
+                observed.refresh(self.host.as_ref(), &action.path);
+                let is_as_planned = planned_on.as_ref() == observed.at(&action.path);
+                let deed = is_as_planned.then(|| action.deed.clone());
+                if !done.insert((identity.clone(), action.wish.clone(), deed.clone())) {
+                    let message =
+                        format!("{} changes while it is managed, and does not stay as it was made", action.path);
+                    self.retries.failed(&identity, &action.wish, Trouble::new("DoesNotStay", message), now);
+                    continue;
+                }
+                if deed.is_none() {
+                    // Somebody else was here in the meantime: decide again.
+                    break;
+                }
+                begun += 1;
+                match carry_out(ground(&self.host, &self.store, &self.contents, &self.crash), &mut self.ledger, action)
+                {
+                    Ok(()) => self.retries.worked(&identity),
+                    Err(Undone::Trouble(trouble)) => {
+                        tracing::warn!(path = %action.path, reason = trouble.reason, message = trouble.message);
+                        self.retries.failed(&identity, &action.wish, trouble, now);
+                    }
+                    Err(Undone::Store(error)) => {
+                        self.unsettled = true;
+                        return Err(error);
+                    }
+                }
+                observed.refresh(self.host.as_ref(), &action.path);
+            }
+        }
+    }
+
+    /// How everything stands, without changing anything.
+    pub fn survey(&mut self, desired: &DesiredState, now: Duration) -> Result<Outcome, StoreError> {
+        self.settle()?;
+        let entries = entries(desired);
+        let contents = self.availability(desired, &BTreeMap::new());
+        let observed = observe(self.host.as_ref(), desired, &self.ledger);
+        let plan = self.plan(&entries, &observed, &contents, now)?;
+        Ok(Outcome { entries, plan, begun: 0, finished: true, due: None })
+    }
+
+    /// Forgets what is owned: the machine stays as it is, and nothing is managed any more.
+    pub fn release(&mut self) -> Result<(), StoreError> {
+        self.settle()?;
+        while let Some((identity, _)) = self.ledger.first_key_value() {
+            let identity = identity.clone();
+            self.store.settle(&identity, None)?;
+            self.ledger.remove(&identity);
+        }
+        self.retries = Retries::default();
+        Ok(())
+    }
+
+    /// What is owned and adopted, by `HostPath::identity`.
+    pub fn ledger(&self) -> &BTreeMap<String, LedgerEntry> {
+        &self.ledger
+    }
+
+    fn plan(
+        &self,
+        entries: &[Entry],
+        observed: &Observed,
+        contents: &BTreeMap<Digest, Availability>,
+        now: Duration,
+    ) -> Result<Plan, StoreError> {
+        let ledger_lost = self.store.damage().is_some() && self.store.applied()?.is_none();
+        Ok(plan(&Situation {
+            entries,
+            observed,
+            ledger: &self.ledger,
+            ledger_lost,
+            contents,
+            retries: &self.retries,
+            now,
+        }))
+    }
+
+    fn settle(&mut self) -> Result<(), StoreError> {
+        if self.unsettled {
+            recover(ground(&self.host, &self.store, &self.contents, &self.crash), &mut self.ledger)?;
+            self.unsettled = false;
+        }
+        Ok(())
+    }
+
+    fn availability(
+        &self,
+        desired: &DesiredState,
+        failing: &BTreeMap<Digest, Trouble>,
+    ) -> BTreeMap<Digest, Availability> {
+        let digests = desired.files.iter().map(|file| file.source.digest());
+        let known = digests.filter_map(|digest| {
+            let failing = || failing.get(&digest).cloned().map(Availability::Failing);
+            let held = self.contents.has(&digest).then_some(Availability::Held);
+            Some((digest, held.or_else(failing)?))
+        });
+        known.collect()
+    }
+
+    /// What could not even be begun is due again later as well.
+    fn note_failures(&mut self, entries: &[Entry], plan: &Plan, now: Duration) {
+        let standing: BTreeMap<&str, &Standing> =
+            entries.iter().map(|entry| entry.identity.as_str()).zip(&plan.standings).collect();
+        let ledger = &self.ledger;
+        let is_above = |key: &str| entries.iter().any(|entry| entry.identity.starts_with(key));
+        self.retries.retain(|key| match standing.get(key) {
+            Some(standing) => !matches!(standing, Standing::InPlace | Standing::Drifted(_)),
+            None => ledger.contains_key(key) || is_above(key),
+        });
+        for (entry, standing) in entries.iter().zip(&plan.standings) {
+            let Standing::Failed(trouble) = standing else { continue };
+            if self.retries.last(&entry.identity, &entry.wish, now).is_none_or(|(_, due)| due) {
+                self.retries.failed(&entry.identity, &entry.wish, trouble.clone(), now);
+            }
+        }
+    }
+}
+
+fn ground<'g>(
+    host: &'g Arc<dyn Host>,
+    store: &'g Arc<dyn Store>,
+    contents: &'g Arc<dyn Contents>,
+    crash: &'g CrashPoint,
+) -> Ground<'g> {
+    Ground { host: host.as_ref(), store: store.as_ref(), contents: contents.as_ref(), crash }
+}

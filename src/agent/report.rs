@@ -1,0 +1,161 @@
+//! Says how the node stands: counts, failures, services, revisions. Pure.
+//! In: how a pass ended and what the services do. Out: the report, and whether the document is carried out.
+
+use super::{
+    converge::Outcome,
+    held::Held,
+    plan::Standing,
+    services::{ServiceInputs, ServiceReports},
+};
+use crate::model::{
+    DesiredState, Failure, NodeFacts, Notice, Report, ResourceCounts, Revision, ServicePhase, ServiceReport,
+};
+
+/// All that a report depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'k> {
+    /// The document in force.
+    pub held: Option<&'k Held>,
+    /// How the last pass over that very document ended; `None` before the first.
+    pub outcome: Option<&'k Outcome>,
+    /// What the supervisor was told for that document.
+    pub inputs: &'k ServiceInputs,
+    /// What it said last.
+    pub services: &'k ServiceReports,
+    /// Carried out whole, last.
+    pub applied: Option<&'k Revision>,
+    /// The machine.
+    pub facts: &'k NodeFacts,
+    /// What the store was found to have lost.
+    pub damage: Option<&'k str>,
+    /// Why nothing can be journaled at present.
+    pub unwritable: Option<&'k str>,
+}
+
+/// Most failures in a report.
+const MOST_FAILURES: usize = 64;
+
+impl Known<'_> {
+    /// Whether every directory and file was carried out, and the services have it.
+    pub fn is_carried_out(&self) -> bool {
+        let Some(held) = self.held else { return false };
+        let files = self.outcome.is_some_and(|outcome| {
+            let all = || outcome.plan.standings.iter().chain(outcome.plan.leftovers.iter().map(|(_, s)| s));
+            outcome.finished && all().all(|s| matches!(s, Standing::InPlace | Standing::Drifted(_)))
+        });
+        files && self.are_services_told() && held.lacking().is_empty() && !held.document.suspended
+    }
+
+    fn are_services_told(&self) -> bool {
+        self.services.answers == self.inputs.number && self.services.carried_out
+    }
+
+    fn is_progressing(&self, held: &Held) -> bool {
+        if held.document.suspended || !held.lacking().is_empty() {
+            return false;
+        }
+        let Some(outcome) = self.outcome else { return true };
+        let mut all = outcome.plan.standings.iter().chain(outcome.plan.leftovers.iter().map(|(_, s)| s));
+        if !outcome.finished || all.clone().any(|s| *s == Standing::Pending) {
+            return true;
+        }
+        // Services may wait for a file that failed: that is not on the way.
+        !all.any(|s| matches!(s, Standing::Failed(_))) && !self.are_services_told()
+    }
+}
+
+/// Says it.
+pub fn report(known: &Known<'_>) -> Report {
+    let Known { held, outcome, inputs: _, services, applied, facts, damage: _, unwritable: _ } = known;
+    let Some(held) = held else {
+        return Report { facts: (*facts).clone(), notice: notice(known), ..Report::default() };
+    };
+    let named = services_of(&held.document, services);
+    let mut failures = Vec::new();
+    let mut resources = ResourceCounts {
+        total: count(held.document.directories.len() + held.document.files.len() + held.document.services.len()),
+        ..ResourceCounts::default()
+    };
+    if let Some(outcome) = outcome {
+        for (entry, standing) in outcome.entries.iter().zip(&outcome.plan.standings) {
+            match standing {
+                Standing::InPlace => resources.in_desired_state += 1,
+                Standing::Pending => {}
+                Standing::Drifted(_) => resources.drifted += 1,
+                Standing::Failed(_) => resources.failed += 1,
+            }
+            failures.extend(failure(entry.name(), standing));
+        }
+        failures.extend(outcome.plan.leftovers.iter().filter_map(|(name, standing)| failure(name.clone(), standing)));
+    }
+    for service in &named {
+        let reason = match service.state {
+            ServicePhase::Failed => "ServiceFailed",
+            ServicePhase::BackingOff => "ServiceCrashing",
+            _ => {
+                resources.in_desired_state += u32::from(service.ready);
+                continue;
+            }
+        };
+        resources.failed += 1;
+        let resource = format!("service {}", service.name);
+        failures.push(Failure { resource, reason: reason.to_owned(), message: service.message.clone() });
+    }
+    failures.truncate(MOST_FAILURES);
+    Report {
+        held_revision: Some(held.revision.clone()),
+        applied_revision: applied.cloned(),
+        progressing: known.is_progressing(held),
+        resources,
+        failures,
+        services: named,
+        facts: (*facts).clone(),
+        notice: notice(known),
+    }
+}
+
+/// Reports of services that the document names; of others, the supervisor may still speak for a moment.
+fn services_of(document: &DesiredState, reports: &ServiceReports) -> Vec<ServiceReport> {
+    let named = document.services.iter();
+    named.filter_map(|s| reports.services.iter().find(|r| r.name == s.name.as_str()).cloned()).collect()
+}
+
+fn failure(resource: String, standing: &Standing) -> Option<Failure> {
+    match standing {
+        Standing::InPlace | Standing::Pending => None,
+        Standing::Drifted(how) => {
+            let message = format!("{resource} {how}");
+            Some(Failure { resource, reason: "Drifted".to_owned(), message })
+        }
+        Standing::Failed(trouble) => {
+            Some(Failure { resource, reason: trouble.reason.to_owned(), message: trouble.message.clone() })
+        }
+    }
+}
+
+/// The one that keeps most from working comes first.
+fn notice(known: &Known<'_>) -> Option<Notice> {
+    let say = |reason: &str, message: String| Some(Notice { reason: reason.to_owned(), message });
+    let lacking = known.held.map(Held::lacking).unwrap_or_default();
+    if !lacking.is_empty() {
+        let features = lacking.join(", ");
+        return say(
+            "UnsupportedByAgent",
+            format!("the desired state requires {features}, which this version of the agent lacks; nothing is changed"),
+        );
+    }
+    if let Some(why) = known.unwritable {
+        return say("StoreUnwritable", format!("nothing can be journaled, so nothing is changed: {why}"));
+    }
+    if let Some(what) = known.damage {
+        return say("StoreDamaged", what.to_owned());
+    }
+    if known.held.is_some_and(|held| held.document.suspended) {
+        return say("Suspended", "spec.suspended is true; nothing is changed".to_owned());
+    }
+    None
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,127 @@
+//! The agent: wires link, state loop, supervisor, artifact fetcher and local socket, and ends them together.
+//! Everything it works with is given to it; it knows neither paths nor the environment.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    apply::CrashPoint,
+    artifact::{self, ArtifactEnds, ArtifactSettings},
+    contents::Contents,
+    held::Held,
+    host::Host,
+    link::{self, LinkEnds, LinkSettings, LinkState},
+    local::{self, AgentStatus, Incoming},
+    services::{ServiceInputs, ServiceReports},
+    state_loop::{StateEnds, StateLoop},
+    store::{Store, StoreError},
+};
+use crate::model::{NodeId, Report};
+
+/// How the agent runs.
+pub struct Settings {
+    /// How it is connected.
+    pub link: LinkSettings,
+    /// How artifacts are downloaded.
+    pub artifacts: ArtifactSettings,
+    /// How often drift is looked for.
+    pub drift_period: Duration,
+    /// Connections of programs on this machine; `None` to answer none.
+    pub local: Option<Incoming>,
+    /// Which EdgeNode this is by now; asked for each local status.
+    pub node: Arc<dyn Fn() -> Option<NodeId> + Send + Sync>,
+    /// For tests of crashes.
+    pub crash: CrashPoint,
+}
+
+/// Runs until `shutdown`. Services go on running then.
+pub async fn run(
+    settings: Settings,
+    host: Arc<dyn Host>,
+    store: Arc<dyn Store>,
+    contents: Arc<dyn Contents>,
+    shutdown: CancellationToken,
+) -> Result<(), StoreError> {
+    let Settings { link, artifacts, drift_period, local, node, crash } = settings;
+    let held = Held::load(store.as_ref())?.map(Arc::new);
+    let facts = host.facts();
+
+    // Each of these holds one value, the latest: what is told here is state, not history.
+    let (desired_in, desired) = watch::channel(held);
+    let (wanted_in, wanted) = watch::channel(Vec::new());
+    let (artifacts_in, artifacts_wanted) = watch::channel(Vec::new());
+    let (failing_in, failing) = watch::channel(Arc::new(BTreeMap::new()));
+    let (report_in, report) = watch::channel(Arc::new(Report { facts: facts.clone(), ..Report::default() }));
+    let (inputs_in, inputs) = watch::channel(Arc::new(ServiceInputs::default()));
+    let (service_reports_in, service_reports) = watch::channel(Arc::new(ServiceReports::default()));
+    let (link_state_in, link_state) = watch::channel(LinkState::Connecting { url: String::new() });
+    let arrived = Arc::new(Notify::new());
+
+    let state_ends = StateEnds {
+        desired,
+        arrived: arrived.clone(),
+        failing,
+        services: service_reports,
+        wanted: wanted_in,
+        artifacts: artifacts_in,
+        inputs: inputs_in,
+        report: report_in,
+    };
+    let crash = Arc::new(crash);
+    // What a crash left unsettled is settled before anything else can change what it is judged by.
+    let state = StateLoop::open(host, store.clone(), contents.clone(), crash, facts, drift_period, state_ends).await?;
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(answer(inputs, service_reports_in, shutdown.clone()));
+    tasks.spawn(artifact::run(
+        artifacts,
+        contents.clone(),
+        ArtifactEnds { wanted: artifacts_wanted, arrived: arrived.clone(), failing: failing_in },
+        shutdown.clone(),
+    ));
+    let link_ends = LinkEnds { desired: desired_in, wanted, arrived, report: report.clone(), state: link_state_in };
+    tasks.spawn(link::run(link, store, contents, link_ends, shutdown.clone()));
+    tasks.spawn(state.run(shutdown.clone()));
+    if let Some(incoming) = local {
+        let status = move || AgentStatus::of(node(), &report.borrow(), &link_state.borrow());
+        let stop = shutdown.clone();
+        tasks.spawn(async move {
+            if let Err(error) = local::serve(incoming, Arc::new(status), stop).await {
+                tracing::error!(%error, "local socket");
+            }
+        });
+    }
+
+    // One that ends before it is told to takes the others with it: whoever started the agent starts it again.
+    let mut failed = None;
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = &ended {
+            failed = Some(StoreError(format!("a task of the agent ended: {error}")));
+        } else if !shutdown.is_cancelled() {
+            failed = Some(StoreError("a task of the agent ended before it was told to".to_owned()));
+        }
+        shutdown.cancel();
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// Stands in for the supervisor: answers, and does nothing.
+async fn answer(
+    mut inputs: watch::Receiver<Arc<ServiceInputs>>,
+    reports: watch::Sender<Arc<ServiceReports>>,
+    shutdown: CancellationToken,
+) {
+    loop {
+        let answers = inputs.borrow_and_update().number;
+        reports.send_replace(Arc::new(ServiceReports { answers, carried_out: true, services: Vec::new() }));
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            changed = inputs.changed() => if changed.is_err() { shutdown.cancelled().await },
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! Brings the machine to its desired state and keeps it there: on a new document, on contents that came, when
+//! something failed is due, and every drift period. In and out over channels that hold the latest value each.
+//! The deciding is done below, in [`super::converge`] and [`super::report`]; this is when.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    task::spawn_blocking,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use super::{
+    apply::CrashPoint,
+    contents::Contents,
+    converge::{Converger, Outcome},
+    entries::Wanted,
+    held::Held,
+    host::Host,
+    plan::Standing,
+    report::{Known, report},
+    retry::Trouble,
+    services::{ServiceInputs, ServiceReports},
+    store::{Store, StoreError},
+};
+use crate::model::{Artifact, Content, Digest, NodeFacts, Report, Revision, Source};
+
+/// Where the state loop meets the agent's other loops.
+pub struct StateEnds {
+    /// The document in force.
+    pub desired: watch::Receiver<Option<Arc<Held>>>,
+    /// Told when a content or an artifact has come.
+    pub arrived: Arc<Notify>,
+    /// Artifacts that cannot be had.
+    pub failing: watch::Receiver<Arc<BTreeMap<Digest, Trouble>>>,
+    /// What the supervisor says.
+    pub services: watch::Receiver<Arc<ServiceReports>>,
+    /// Contents that are lacking.
+    pub wanted: watch::Sender<Vec<Content>>,
+    /// Artifacts that are lacking.
+    pub artifacts: watch::Sender<Vec<Artifact>>,
+    /// What the services should be.
+    pub inputs: watch::Sender<Arc<ServiceInputs>>,
+    /// How the node stands.
+    pub report: watch::Sender<Arc<Report>>,
+}
+
+/// A change that is done within this time is told once, when it is done.
+const TELL_OF_PROGRESS_AFTER: Duration = Duration::from_millis(500);
+/// After the store could not be written.
+const STORE_RETRY: Duration = Duration::from_secs(5);
+
+/// The state loop and what it knows.
+pub struct StateLoop {
+    /// `None` only while a pass has it.
+    converger: Option<Converger>,
+    store: Arc<dyn Store>,
+    contents: Arc<dyn Contents>,
+    facts: NodeFacts,
+    drift_period: Duration,
+    ends: StateEnds,
+    started: Instant,
+    held: Option<Arc<Held>>,
+    outcome: Option<Outcome>,
+    applied: Option<Revision>,
+    damage: Option<String>,
+    unwritable: Option<String>,
+    /// Since when something is under way that was not told yet.
+    progressing_since: Option<Instant>,
+}
+
+impl StateLoop {
+    /// Settles what a crash left unsettled.
+    pub async fn open(
+        host: Arc<dyn Host>,
+        store: Arc<dyn Store>,
+        contents: Arc<dyn Contents>,
+        crash: Arc<CrashPoint>,
+        facts: NodeFacts,
+        drift_period: Duration,
+        ends: StateEnds,
+    ) -> Result<Self, StoreError> {
+        let applied = store.applied()?.and_then(|text| Revision::parse(&text).ok());
+        let damage = store.damage();
+        if let Some(what) = &damage {
+            error!(what, "StoreDamaged");
+        }
+        let (host, kept, held) = (host.clone(), store.clone(), contents.clone());
+        let converger = blocking(move || Converger::open(host, kept, held, crash)).await?;
+        Ok(Self {
+            converger: Some(converger),
+            store,
+            contents,
+            facts,
+            drift_period,
+            ends,
+            started: Instant::now(),
+            held: None,
+            outcome: None,
+            applied,
+            damage,
+            unwritable: None,
+            progressing_since: None,
+        })
+    }
+
+    /// Runs until `shutdown`; a step that was begun is finished.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut look_at = Instant::now();
+        while !shutdown.is_cancelled() {
+            if look_at <= Instant::now() {
+                look_at = self.look(&shutdown).await;
+            }
+            self.tell();
+            let tell_at = self.progressing_since.map(|since| since + TELL_OF_PROGRESS_AFTER);
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                changed = self.ends.desired.changed() => match changed {
+                    Ok(()) => look_at = Instant::now(),
+                    Err(_) => return,
+                },
+                () = self.ends.arrived.notified() => look_at = Instant::now(),
+                changed = self.ends.failing.changed() => match changed {
+                    Ok(()) => look_at = Instant::now(),
+                    Err(_) => return,
+                },
+                changed = self.ends.services.changed() => if changed.is_err() { return },
+                () = sleep_until(look_at) => {}
+                () = sleep_until(tell_at.unwrap_or(look_at)), if tell_at.is_some() => {}
+            }
+        }
+    }
+
+    /// One pass; when to look again.
+    async fn look(&mut self, shutdown: &CancellationToken) -> Instant {
+        let held = self.ends.desired.borrow_and_update().clone();
+        if held.as_ref().map(|h| h.digest) != self.held.as_ref().map(|h| h.digest) {
+            self.outcome = None;
+            if let Some(held) = &held {
+                info!(revision = %held.revision, "holding");
+            }
+        }
+        self.held = held.clone();
+        let failing = self.ends.failing.borrow_and_update().clone();
+        self.want(held.as_deref());
+        self.tell();
+        let ended = self.pass(held, failing, shutdown).await;
+        match ended {
+            Ok(outcome) => {
+                self.unwritable = None;
+                let due = outcome.as_ref().and_then(|outcome| outcome.due);
+                let finished = outcome.as_ref().is_none_or(|outcome| outcome.finished);
+                self.outcome = outcome;
+                self.instruct();
+                self.want(self.held.clone().as_deref());
+                if !finished {
+                    return Instant::now();
+                }
+                let drift = Instant::now() + self.drift_period;
+                due.map_or(drift, |due| drift.min(self.started + due))
+            }
+            Err(error) => {
+                error!(%error, "nothing can be journaled, so nothing is changed");
+                self.unwritable = Some(error.to_string());
+                Instant::now() + STORE_RETRY
+            }
+        }
+    }
+
+    async fn pass(
+        &mut self,
+        held: Option<Arc<Held>>,
+        failing: Arc<BTreeMap<Digest, Trouble>>,
+        shutdown: &CancellationToken,
+    ) -> Result<Option<Outcome>, StoreError> {
+        let Some(mut converger) = self.converger.take() else {
+            return Err(StoreError("the last pass did not come back".to_owned()));
+        };
+        let now = self.started.elapsed();
+        let stop = Arc::new(AtomicBool::new(false));
+        let store = self.store.clone();
+        let told = stop.clone();
+        let mut work = spawn_blocking(move || {
+            let ended = match held {
+                Some(held) if held.document.suspended || !held.lacking().is_empty() => {
+                    converger.survey(&held.document, now).map(Some)
+                }
+                Some(held) => converger.pass(&held.document, &failing, now, &|| told.load(Ordering::Relaxed)).map(Some),
+                None => store.released().and_then(
+                    |released| {
+                        if released { converger.release().map(|()| None) } else { Ok(None) }
+                    },
+                ),
+            };
+            (converger, ended)
+        });
+        let ended = loop {
+            let stopping = stop.load(Ordering::Relaxed);
+            tokio::select! {
+                ended = &mut work => break ended,
+                // A newer document replaces this one at once, between two actions.
+                changed = self.ends.desired.changed(), if !stopping => {
+                    stop.store(true, Ordering::Relaxed);
+                    if changed.is_ok() {
+                        self.ends.desired.mark_changed();
+                    }
+                }
+                () = shutdown.cancelled(), if !stopping => stop.store(true, Ordering::Relaxed),
+            }
+        };
+        let (converger, ended) = ended.map_err(|e| StoreError(e.to_string()))?;
+        self.converger = Some(converger);
+        ended
+    }
+
+    /// Says which contents and artifacts are lacking.
+    fn want(&self, held: Option<&Held>) {
+        let mut contents: BTreeMap<Digest, Content> = BTreeMap::new();
+        let mut artifacts: BTreeMap<Digest, Artifact> = BTreeMap::new();
+        let active = held.filter(|held| held.lacking().is_empty());
+        for file in active.iter().flat_map(|held| &held.document.files) {
+            let digest = file.source.digest();
+            if self.contents.has(&digest) {
+                continue;
+            }
+            match &file.source {
+                // Also where the file is in place: it may be put back without a network one day.
+                Source::Content(content) => drop(contents.insert(digest, content.clone())),
+                // These may be large: only where the file is not in place.
+                Source::Artifact(artifact) if self.needs(&digest) => drop(artifacts.insert(digest, artifact.clone())),
+                Source::Artifact(_) => {}
+            }
+        }
+        replace(&self.ends.wanted, contents.into_values().collect());
+        replace(&self.ends.artifacts, artifacts.into_values().collect());
+    }
+
+    /// Whether a file with these contents is yet to be written, as far as the last pass saw.
+    fn needs(&self, digest: &Digest) -> bool {
+        let Some(outcome) = &self.outcome else { return false };
+        outcome.entries.iter().zip(&outcome.plan.standings).any(|(entry, standing)| {
+            matches!(&entry.wanted, Wanted::File(source) if source.digest() == *digest)
+                && matches!(standing, Standing::Pending | Standing::Failed(_))
+        })
+    }
+
+    /// Tells the supervisor what the services should be.
+    fn instruct(&self) {
+        let Some(held) = &self.held else {
+            self.send_inputs(ServiceInputs::default());
+            return;
+        };
+        let Some(outcome) = &self.outcome else { return };
+        let mut files_in_place = BTreeMap::new();
+        let mut files = BTreeSet::new();
+        for (entry, standing) in outcome.entries.iter().zip(&outcome.plan.standings) {
+            let Wanted::File(source) = &entry.wanted else { continue };
+            files.insert(entry.path.clone());
+            // What differs under Audit is left so: no service waits for it.
+            if matches!(standing, Standing::InPlace | Standing::Drifted(_)) {
+                files_in_place.insert(entry.path.clone(), source.digest());
+            }
+        }
+        self.send_inputs(ServiceInputs {
+            number: 0,
+            known: held.lacking().is_empty(),
+            suspended: held.document.suspended,
+            services: held.document.services.clone(),
+            files_in_place,
+            files,
+        });
+    }
+
+    fn send_inputs(&self, inputs: ServiceInputs) {
+        self.ends.inputs.send_if_modified(|before| {
+            let number = before.number;
+            let differs = **before != ServiceInputs { number, ..inputs.clone() };
+            if differs || number == 0 {
+                *before = Arc::new(ServiceInputs { number: number + 1, ..inputs });
+                return true;
+            }
+            false
+        });
+    }
+
+    /// Reports where it differs from what was reported. That something is under way waits a moment: most
+    /// changes are done by then, and cost one report.
+    fn tell(&mut self) {
+        let inputs = self.ends.inputs.borrow().clone();
+        let services = self.ends.services.borrow_and_update().clone();
+        let revision = self.held.as_ref().map(|held| held.revision.clone());
+        if self.applied != revision && self.known(&inputs, &services).is_carried_out() {
+            self.keep_applied(revision);
+        }
+        let report = report(&self.known(&inputs, &services));
+        if report.progressing {
+            let since = *self.progressing_since.get_or_insert_with(Instant::now);
+            let told = self.ends.report.borrow().progressing;
+            if !told && since.elapsed() < TELL_OF_PROGRESS_AFTER {
+                return;
+            }
+        }
+        self.progressing_since = None;
+        self.ends.report.send_if_modified(|before| {
+            let differs = **before != report;
+            if differs {
+                *before = Arc::new(report);
+            }
+            differs
+        });
+    }
+
+    fn known<'k>(&'k self, inputs: &'k ServiceInputs, services: &'k ServiceReports) -> Known<'k> {
+        Known {
+            held: self.held.as_deref(),
+            outcome: self.outcome.as_ref(),
+            inputs,
+            services,
+            applied: self.applied.as_ref(),
+            facts: &self.facts,
+            damage: self.damage.as_deref(),
+            unwritable: self.unwritable.as_deref(),
+        }
+    }
+
+    fn keep_applied(&mut self, revision: Option<Revision>) {
+        if let Err(error) = self.store.set_applied(revision.as_ref().map(Revision::as_str)) {
+            error!(%error, "cannot keep that the revision is applied");
+        }
+        if let Some(revision) = &revision {
+            info!(%revision, "applied");
+        }
+        self.applied = revision;
+        self.discard_contents();
+    }
+
+    /// Contents that the document does not name are not needed any more.
+    fn discard_contents(&self) {
+        let Some(held) = &self.held else { return };
+        let mut keep: HashSet<Digest> = held.document.files.iter().map(|file| file.source.digest()).collect();
+        keep.insert(held.digest);
+        if let Err(error) = self.contents.retain(&keep) {
+            tracing::warn!(%error, "cannot discard contents that are no longer needed");
+        }
+    }
+}
+
+fn replace<T: PartialEq>(sender: &watch::Sender<Vec<T>>, value: Vec<T>) {
+    sender.send_if_modified(|before| {
+        let differs = *before != value;
+        if differs {
+            *before = value;
+        }
+        differs
+    });
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    spawn_blocking(work).await.map_err(|e| StoreError(e.to_string()))?
+}
