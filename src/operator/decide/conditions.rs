@@ -288,11 +288,13 @@ fn reconciling(
     if config.status == "False" && config.reason != reasons::DRIFTED {
         return config.with_status("True");
     }
-    if question.unsettled {
+    if question.unsettled && (question.in_time || healthy.status == "True") {
         return Finding::new("True", reasons::PROGRESSING, "services are on the way to their states");
     }
     match (config.status, healthy.reason.as_str()) {
-        ("True", reasons::AWAITING_REPORT) => healthy.with_status("True"),
+        ("False", _) => config.clone(),
+        (_, reasons::AWAITING_REPORT) => healthy.with_status("True"),
+        (_, reasons::SERVICES_NOT_READY) => healthy.with_status("False"),
         _ => Finding::new("False", reasons::UP_TO_DATE, "there is nothing to do"),
     }
 }
