@@ -248,7 +248,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
                 break ended;
             }
         };
-        let Self { channel, working, .. } = self;
+        let Self { mut channel, working, .. } = self;
         if !matches!(ended, Ended::Lost(_)) {
             channel.close(None).await;
         }

@@ -8,7 +8,8 @@ use http::StatusCode;
 use jiff::Timestamp;
 use rustls::ServerConfig;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
     task::AbortHandle,
     time::{Instant, sleep, timeout},
 };
@@ -106,6 +107,17 @@ impl Gate {
         self.admission.last_refusal()
     }
 
+    /// Has the node's token marked as used. Where that does not succeed, the next session tries again: its node's
+    /// Enrolled condition tells.
+    async fn first_connection(&self, node: &NodeId) {
+        for wait in [1, 2, 4, 8, 16] {
+            if self.registrar.connected(node).await {
+                return;
+            }
+            sleep(Duration::from_secs(wait)).await;
+        }
+    }
+
     fn admit(&self, road: &Road) -> Result<(), Refusal> {
         let later = |reason, message: &str, wait| Refusal {
             retry_after: Some(wait),
@@ -138,6 +150,11 @@ pub async fn serve(listener: TcpListener, gate: Arc<Gate>, sessions: Arc<Session
                 continue;
             }
         };
+        // Messages are written whole: waiting for more of them to come would only delay them.
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%peer, %error, "connection lost");
+            continue;
+        }
         pending.retain(|handshake| !handshake.is_finished());
         if pending.len() >= MAX_HANDSHAKES
             && let Some(oldest) = pending.pop_front()
@@ -162,12 +179,10 @@ pub async fn serve(listener: TcpListener, gate: Arc<Gate>, sessions: Arc<Session
 
 /// From a connection to what came of it. A task is as large as its largest future: this one is short-lived, and
 /// the session that stays is a task of its own.
-async fn handshake(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, sessions: Arc<Sessions>, steady: TaskTracker) {
-    // Messages are written whole: waiting for more of them to come would only delay them.
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%peer, %error, "connection lost");
-        return;
-    }
+pub async fn handshake<S>(stream: S, peer: SocketAddr, gate: Arc<Gate>, sessions: Arc<Sessions>, steady: TaskTracker)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let accepting = accept(stream, Arc::clone(&gate.tls), |road| gate.admit(road));
     let (socket, road) = match timeout(limits::HANDSHAKE_DEADLINE, accepting).await {
         Ok(Ok(accepted)) => accepted,
@@ -192,10 +207,14 @@ async fn handshake(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, session
     match road {
         Road::Enroll => session::enroll(socket, peer, &*gate.registrar).await,
         Road::Tunnel(node) => {
-            let greeting = session::greet(socket, node, Arc::clone(&gate), sessions);
+            let greeting = session::greet(socket, node.clone(), &gate, sessions);
             match timeout(limits::HELLO_DEADLINE, greeting).await {
-                Ok(Greeting::Welcomed(session)) => {
+                Ok(Greeting::Welcomed { session, first }) => {
                     steady.spawn(session.run());
+                    if first {
+                        // In this task, which is bounded and short-lived, so that the agent waits for nothing.
+                        gate.first_connection(&node).await;
+                    }
                 }
                 Ok(Greeting::SentAway) => {}
                 Err(_) => info!(%peer, "no Hello in time"),

@@ -4,7 +4,12 @@
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::{net::TcpStream, sync::watch, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+    time::timeout,
+};
+use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
 use super::{
@@ -29,7 +34,7 @@ use crate::{
     },
 };
 
-type AgentChannel = Channel<tokio_rustls::server::TlsStream<TcpStream>, AgentMessage, OperatorMessage>;
+type AgentChannel<S> = Channel<TlsStream<S>, AgentMessage, OperatorMessage>;
 
 /// An agent whose session was replaced comes back after this long: two machines with one identity do not chase
 /// each other away quickly.
@@ -42,19 +47,25 @@ const UNSURE_RETRY_AFTER: Duration = Duration::from_secs(10);
 const MAX_SESSION: u64 = 1 << 62;
 
 /// What came of a Hello.
-pub enum Greeting {
+pub enum Greeting<S> {
     /// A session, to be run.
-    Welcomed(Box<Session>),
+    Welcomed {
+        /// The session.
+        session: Box<Session<S>>,
+        /// Whether the node's token may not yet be marked as used.
+        first: bool,
+    },
     /// None; the agent was told why, where that was possible.
     SentAway,
 }
 
 /// A session that is up.
-pub struct Session {
-    channel: AgentChannel,
+pub struct Session<S> {
+    channel: AgentChannel<S>,
     slot: watch::Receiver<Orders>,
     open: Open,
     delivery: Delivery,
+    answered: bool,
 }
 
 /// Tells [`Sessions`] when the session ends, however it ends.
@@ -72,7 +83,10 @@ impl Drop for Open {
 }
 
 /// Answers one enrollment.
-pub async fn enroll(socket: Accepted<TcpStream>, peer: SocketAddr, registrar: &dyn Registrar) {
+pub async fn enroll<S>(socket: Accepted<S>, peer: SocketAddr, registrar: &dyn Registrar)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut channel: Channel<_, EnrollRequest, EnrollResponse> = Channel::new(socket, HELLO_DEADLINE);
     let exchange = async {
         let request = loop {
@@ -92,8 +106,11 @@ pub async fn enroll(socket: Accepted<TcpStream>, peer: SocketAddr, registrar: &d
 }
 
 /// Takes the Hello and opens a session. The deadline is the caller's.
-pub async fn greet(socket: Accepted<TcpStream>, node: NodeId, gate: Arc<Gate>, sessions: Arc<Sessions>) -> Greeting {
-    let mut channel: AgentChannel = Channel::new(socket, gate.heartbeat.patience());
+pub async fn greet<S>(socket: Accepted<S>, node: NodeId, gate: &Gate, sessions: Arc<Sessions>) -> Greeting<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut channel: AgentChannel<S> = Channel::new(socket, gate.heartbeat.patience());
     let found = gate.directory.find(&NodeKey::from(&node));
     let (status_session, enrolled) = match found {
         Found::Known { uid, session, enrolled } if uid == node.uid => (session.map(|(id, _)| id), enrolled),
@@ -119,15 +136,17 @@ pub async fn greet(socket: Accepted<TcpStream>, node: NodeId, gate: Arc<Gate>, s
             return Greeting::SentAway;
         }
     };
+    if !sessions.may_open(&node, hello.last_session) {
+        let message = "another machine is connected with the same identity; one of the two must be enrolled anew";
+        warn!(%node, last_session = hello.last_session, "agent sent away: {message}");
+        channel.close(Some(&go_away(Reason::Replaced, gate.heartbeat.patience(), message))).await;
+        return Greeting::SentAway;
+    }
     let number = hello.last_session.max(status_session.and_then(|id| u64::try_from(id).ok()).unwrap_or(0)) + 1;
     let slot = sessions.open(&node, number, (gate.clock)());
     let open = Open { sessions, node, number, clock: gate.clock };
     let Open { node, .. } = &open;
     info!(%node, session = number, version = hello.agent_version, "session opened");
-    if !enrolled && !gate.registrar.connected(node).await {
-        // The next session does it.
-        debug!(%node, "token not marked as used");
-    }
     let welcome = Welcome {
         session: number,
         heartbeat_seconds: gate.heartbeat.seconds(),
@@ -138,7 +157,10 @@ pub async fn greet(socket: Accepted<TcpStream>, node: NodeId, gate: Arc<Gate>, s
         return Greeting::SentAway;
     }
     let delivery = Delivery::new(hello.held_revision);
-    Greeting::Welcomed(Box::new(Session { channel, slot, open, delivery }))
+    Greeting::Welcomed {
+        session: Box::new(Session { channel, slot, open, delivery, answered: false }),
+        first: !enrolled,
+    }
 }
 
 /// What a Hello says that counts here.
@@ -148,7 +170,10 @@ struct Greeted {
     held_revision: Option<Revision>,
 }
 
-async fn hello(channel: &mut AgentChannel) -> Result<Option<Greeted>, ChannelError> {
+async fn hello<S>(channel: &mut AgentChannel<S>) -> Result<Option<Greeted>, ChannelError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let garbage = |why: String| ChannelError::Garbage(why);
     loop {
         let message = match channel.next().await? {
@@ -184,12 +209,17 @@ enum Ended {
     Error(ChannelError),
 }
 
-impl Session {
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Runs until either side ends it.
     pub async fn run(mut self: Box<Self>) {
         let ended = self.steady().await;
-        let Self { channel, open, .. } = *self;
-        let Open { node, number, .. } = &open;
+        // Boxed: it is needed once, at the end of a long wait.
+        Box::pin(self.end(ended)).await;
+    }
+
+    async fn end(&mut self, ended: Ended) {
+        let Self { channel, open, .. } = self;
+        let Open { node, number, .. } = open;
         match ended {
             Ended::Closed => info!(%node, session = number, "session ended: the agent closed"),
             Ended::Ordered(end) => {
@@ -215,57 +245,61 @@ impl Session {
     }
 
     async fn steady(&mut self) -> Ended {
-        let Self { channel, slot, open, delivery } = self;
-        slot.mark_changed();
+        self.slot.mark_changed();
         loop {
-            if channel.is_idle()
-                && let Some(message) = delivery.next()
+            if self.channel.is_idle()
+                && let Some(message) = self.delivery.next()
+                && let Err(error) = self.channel.send(&message)
             {
-                if let Err(error) = channel.send(&message) {
-                    return Ended::Error(error);
-                }
-                continue;
+                return Ended::Error(error);
             }
-            tokio::select! {
-                event = channel.next() => match event {
-                    Ok(Event::Message(message)) => match receive(message, delivery) {
-                        Ok(Some(report)) => open.sessions.report(&open.node, open.number, report),
-                        Ok(None) => {}
-                        Err(why) => return Ended::Error(ChannelError::Garbage(why)),
-                    },
-                    Ok(Event::Heartbeat | Event::Sent) => {}
-                    Ok(Event::Closed) => return Ended::Closed,
-                    Err(error) => return Ended::Error(error),
-                },
-                changed = slot.changed() => {
-                    let orders = slot.borrow_and_update().clone();
-                    if let Some(end) = orders.end {
-                        return Ended::Ordered(end);
-                    }
-                    if changed.is_err() {
-                        return Ended::Closed;
-                    }
-                    if let Some(document) = orders.document {
-                        delivery.order(document);
-                    }
-                }
+            let ended = tokio::select! {
+                event = self.channel.next() => self.take(event),
+                changed = self.slot.changed() => self.obey(changed.is_ok()),
+            };
+            if let Err(ended) = ended {
+                return ended;
             }
         }
     }
-}
 
-/// Takes a message into the delivery; returns a report.
-fn receive(message: AgentMessage, delivery: &mut Delivery) -> Result<Option<Report>, String> {
-    match message.body {
-        Some(agent_message::Body::Report(report)) => {
-            let report = Report::try_from(report).map_err(|error| error.to_string())?;
-            delivery.holds(report.held_revision.clone());
-            Ok(Some(report))
+    /// Takes what came from the agent.
+    fn take(&mut self, event: Result<Event<AgentMessage>, ChannelError>) -> Result<(), Ended> {
+        let Self { open, delivery, answered, .. } = self;
+        let message = match event.map_err(Ended::Error)? {
+            Event::Message(message) => Some(message),
+            Event::Heartbeat => None,
+            Event::Sent => return Ok(()),
+            Event::Closed => return Err(Ended::Closed),
+        };
+        if !std::mem::replace(answered, true) {
+            open.sessions.answered(&open.node, open.number);
         }
-        Some(agent_message::Body::Want(want)) => delivery.want(want).map(|()| None),
-        Some(agent_message::Body::Hello(_)) => Err("a second Hello".to_owned()),
-        // Of a later version.
-        None => Ok(None),
+        let garbage = |why: String| Ended::Error(ChannelError::Garbage(why));
+        match message.and_then(|message| message.body) {
+            Some(agent_message::Body::Report(report)) => {
+                let report = Report::try_from(report).map_err(|error| garbage(error.to_string()))?;
+                delivery.holds(report.held_revision.clone());
+                open.sessions.report(&open.node, open.number, report);
+                Ok(())
+            }
+            Some(agent_message::Body::Want(want)) => delivery.want(want).map_err(garbage),
+            Some(agent_message::Body::Hello(_)) => Err(garbage("a second Hello".to_owned())),
+            // A ping, or a message of a later version.
+            None => Ok(()),
+        }
+    }
+
+    /// Takes what is in the slot.
+    fn obey(&mut self, slot_is_kept: bool) -> Result<(), Ended> {
+        let orders = self.slot.borrow_and_update().clone();
+        if let Some(end) = orders.end {
+            return Err(Ended::Ordered(end));
+        }
+        if let Some(document) = orders.document {
+            self.delivery.order(document);
+        }
+        if slot_is_kept { Ok(()) } else { Err(Ended::Closed) }
     }
 }
 
@@ -291,7 +325,7 @@ impl Delivery {
 
     /// A document is to be delivered. The one before it is served until the agent holds this one.
     fn order(&mut self, document: Arc<Document>) {
-        if self.current.as_ref() != Some(&document) {
+        if self.current.as_ref().is_none_or(|current| current.digest != document.digest) {
             self.previous = self.current.replace(document);
             self.announced = false;
         }
@@ -356,5 +390,97 @@ fn go_away(reason: Reason, retry_after: Duration, message: &str) -> OperatorMess
 impl From<operator_message::Body> for OperatorMessage {
     fn from(body: operator_message::Body) -> Self {
         Self { body: Some(body) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(text: &str, contents: &[&'static [u8]]) -> Arc<Document> {
+        let contents = contents.iter().map(|c| (Digest::of(c), bytes::Bytes::from_static(c))).collect();
+        Document::new(text.as_bytes().to_vec(), contents, false)
+    }
+
+    fn want(digest: &Digest, offset: u64, length: u32) -> Want {
+        Want { digest: digest.as_bytes().to_vec().into(), offset, length }
+    }
+
+    fn desired(delivery: &mut Delivery) -> Desired {
+        match delivery.next().and_then(|message| message.body) {
+            Some(operator_message::Body::Desired(desired)) => desired,
+            other => panic!("expected Desired, got {other:?}"),
+        }
+    }
+
+    fn chunk(delivery: &mut Delivery) -> Chunk {
+        match delivery.next().and_then(|message| message.body) {
+            Some(operator_message::Body::Chunk(chunk)) => chunk,
+            other => panic!("expected Chunk, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_small_document_rides_along_unless_it_is_held_or_large() {
+        let small = document("small", &[]);
+        let large = document(&"x".repeat(100_000), &[]);
+        for (document, held, inline) in [
+            (&small, None, true),
+            (&small, Some(small.revision.clone()), false),
+            (&small, Some(large.revision.clone()), true),
+            (&large, None, false),
+        ] {
+            let mut delivery = Delivery::new(held);
+            delivery.order(Arc::clone(document));
+            let desired = desired(&mut delivery);
+            assert_eq!((desired.document.is_some(), desired.size), (inline, document.bytes.len() as u64));
+            assert!(delivery.next().is_none(), "said once");
+        }
+    }
+
+    #[test]
+    fn only_the_latest_document_is_sent_and_it_goes_before_ranges() {
+        let mut delivery = Delivery::new(None);
+        let (first, second) = (document("1", &[b"one"]), document("2", &[b"two"]));
+        delivery.order(Arc::clone(&first));
+        desired(&mut delivery);
+        delivery.want(want(&Digest::of(b"one"), 0, 10)).expect("allowed");
+        delivery.order(document("not sent", &[]));
+        delivery.order(Arc::clone(&second));
+        assert_eq!(desired(&mut delivery).revision, second.revision.to_string());
+        chunk(&mut delivery);
+        assert!(delivery.next().is_none());
+    }
+
+    #[test]
+    fn an_agent_gets_what_its_documents_name_and_nothing_else() {
+        let mut delivery = Delivery::new(None);
+        delivery.order(document("1", &[b"one"]));
+        delivery.order(document("2", &[b"two"]));
+        let current = delivery.current.clone().expect("set");
+        desired(&mut delivery);
+        let ask = |delivery: &mut Delivery, content: &[u8]| {
+            delivery.want(want(&Digest::of(content), 0, 10)).expect("allowed");
+            let chunk = chunk(delivery);
+            (!chunk.gone).then(|| chunk.data.to_vec())
+        };
+        assert_eq!(ask(&mut delivery, b"two"), Some(b"two".to_vec()));
+        assert_eq!(ask(&mut delivery, b"one"), Some(b"one".to_vec()), "of the document before");
+        assert_eq!(ask(&mut delivery, b"another node's"), None);
+        delivery.holds(Some(current.revision.clone()));
+        assert_eq!(ask(&mut delivery, b"one"), None, "the agent holds the newer one");
+    }
+
+    #[test]
+    fn an_agent_that_asks_for_too_much_breaks_the_protocol() {
+        let digest = Digest::of(b"x");
+        let mut delivery = Delivery::new(None);
+        assert!(delivery.want(want(&digest, 0, 0)).is_err());
+        assert!(delivery.want(want(&digest, 0, MAX_CHUNK_BYTES + 1)).is_err());
+        assert!(delivery.want(Want { digest: b"short".to_vec().into(), offset: 0, length: 1 }).is_err());
+        for _ in 0..MAX_OUTSTANDING_WANTS {
+            delivery.want(want(&digest, u64::MAX, MAX_CHUNK_BYTES)).expect("allowed");
+        }
+        assert!(delivery.want(want(&digest, 0, 1)).is_err());
     }
 }

@@ -72,6 +72,8 @@ pub enum End {
 
 struct Entry {
     view: SessionView,
+    /// Whether the agent has said anything since it was welcomed.
+    answered: bool,
     orders: watch::Sender<Orders>,
 }
 
@@ -97,10 +99,32 @@ impl Sessions {
         }
         let (orders, slot) = watch::channel(Orders { document, end: None });
         let view = SessionView { uid: node.uid.clone(), number, link: Link::Up(now), report };
-        nodes.insert(key.clone(), Entry { view, orders });
+        nodes.insert(key.clone(), Entry { view, answered: false, orders });
         drop(nodes);
         self.mark(key);
         slot
+    }
+
+    /// Whether an agent that was welcomed last with this number may open a session now. Not while a session with
+    /// another number is up: its holder is another machine with the same identity, and the two would chase each
+    /// other away for ever. If it is only half-open, it is found so soon.
+    ///
+    /// A session whose agent has not said anything yet counts for nothing: its Welcome may have been lost.
+    pub fn may_open(&self, node: &NodeId, last_session: u64) -> bool {
+        lock(&self.nodes).get(&NodeKey::from(node)).is_none_or(|entry| {
+            entry.view.uid != node.uid
+                || matches!(entry.view.link, Link::Down(_))
+                || !entry.answered
+                || entry.view.number == last_session
+        })
+    }
+
+    /// Notes that the agent has said something since it was welcomed.
+    pub fn answered(&self, node: &NodeId, number: u64) {
+        let mut nodes = lock(&self.nodes);
+        if let Some(entry) = nodes.get_mut(&NodeKey::from(node)).filter(|entry| entry.view.number == number) {
+            entry.answered = true;
+        }
     }
 
     /// Takes a report; says nothing to anyone if it is the one before it, or of a session that was replaced.
@@ -219,6 +243,21 @@ mod tests {
         assert_eq!(second.borrow().document.as_ref(), Some(&document));
         let other = NodeId { uid: "other".into(), ..node() };
         assert_eq!(sessions.open(&other, 1, at(3)).borrow().document, None);
+    }
+
+    #[test]
+    fn a_machine_with_a_copied_identity_does_not_replace_the_one_that_is_connected() {
+        let sessions = Sessions::default();
+        assert!(sessions.may_open(&node(), 0), "the first");
+        let _slot = sessions.open(&node(), 7, at(1));
+        assert!(sessions.may_open(&node(), 6), "the Welcome may have been lost");
+        sessions.answered(&node(), 7);
+        assert!(!sessions.may_open(&node(), 6), "another machine");
+        assert!(!sessions.may_open(&node(), 0), "another machine");
+        assert!(sessions.may_open(&node(), 7), "the same agent, after its connection broke");
+        assert!(sessions.may_open(&NodeId { uid: "other".into(), ..node() }, 0), "the EdgeNode was made anew");
+        sessions.close(&node(), 7, at(2));
+        assert!(sessions.may_open(&node(), 6), "nobody is connected");
     }
 
     #[tokio::test]

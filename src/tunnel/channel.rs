@@ -19,10 +19,21 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{self, Message, error::ProtocolError},
+    tungstenite::{
+        self, Message,
+        error::ProtocolError,
+        protocol::frame::{
+            Frame,
+            coding::{Data as OpData, OpCode},
+        },
+    },
 };
 
 use super::limits::CLOSE_DEADLINE;
+
+/// A longer message goes out in fragments: tungstenite keeps a buffer as large as the largest frame that was ever
+/// sent, for as long as the connection lasts.
+const FRAGMENT_BYTES: usize = 4 << 10;
 
 /// Receives `In`, sends `Out`.
 pub struct Channel<S, In, Out> {
@@ -30,6 +41,8 @@ pub struct Channel<S, In, Out> {
     patience: Duration,
     heard: Instant,
     sending_since: Option<Instant>,
+    /// What is left of the message that is being sent.
+    rest: Bytes,
     alarm: Pin<Box<Sleep>>,
     messages: PhantomData<fn(Out) -> In>,
 }
@@ -85,7 +98,7 @@ where
     pub fn new(socket: WebSocketStream<S>, patience: Duration) -> Self {
         let heard = Instant::now();
         let alarm = Box::pin(sleep_until(heard + patience));
-        Self { socket, patience, heard, sending_since: None, alarm, messages: PhantomData }
+        Self { socket, patience, heard, sending_since: None, rest: Bytes::new(), alarm, messages: PhantomData }
     }
 
     /// From now on, gives the other side up after this long.
@@ -103,7 +116,10 @@ where
     /// Hands a message over; [`Channel::next`] then gets it out. Only while [`Channel::is_idle`], so that one
     /// message at most is held here.
     pub fn send(&mut self, message: &Out) -> Result<(), ChannelError> {
-        self.hand_over(Message::Binary(Bytes::from(message.encode_to_vec())))
+        let mut bytes = Bytes::from(message.encode_to_vec());
+        let first = bytes.split_to(bytes.len().min(FRAGMENT_BYTES));
+        self.rest = bytes;
+        self.hand_over(fragment(first, OpData::Binary, self.rest.is_empty()))
     }
 
     /// Hands a ping over, as [`Channel::send`] does a message.
@@ -125,7 +141,7 @@ where
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event<In>, ChannelError>> {
         if self.sending_since.is_some() {
-            match Pin::new(&mut self.socket).poll_flush(cx) {
+            match self.poll_send(cx) {
                 Poll::Ready(Ok(())) => {
                     self.sending_since = None;
                     return Poll::Ready(Ok(Event::Sent));
@@ -159,11 +175,28 @@ where
         }
     }
 
+    /// Gets out what is left, fragment by fragment.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), tungstenite::Error>> {
+        loop {
+            ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+            if self.rest.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let next = self.rest.split_to(self.rest.len().min(FRAGMENT_BYTES));
+            let last = self.rest.is_empty();
+            if last {
+                self.rest = Bytes::new();
+            }
+            Pin::new(&mut self.socket).start_send(fragment(next, OpData::Continue, last))?;
+            self.sending_since = Some(Instant::now());
+        }
+    }
+
     /// Says a last word, if there is one, then closes; waits for the other side to have it for
     /// [`CLOSE_DEADLINE`] at most.
-    pub async fn close(mut self, last: Option<&Out>) {
+    pub async fn close(&mut self, last: Option<&Out>) {
         let closing = async {
-            self.socket.flush().await?;
+            poll_fn(|cx| self.poll_send(cx)).await?;
             if let Some(last) = last {
                 self.socket.send(Message::Binary(Bytes::from(last.encode_to_vec()))).await?;
             }
@@ -175,6 +208,10 @@ where
         // It is the end either way.
         let _ = timeout(CLOSE_DEADLINE, closing).await;
     }
+}
+
+fn fragment(bytes: Bytes, kind: OpData, last: bool) -> Message {
+    Message::Frame(Frame::message(bytes, OpCode::Data(kind), last))
 }
 
 fn understand<In: Prost + Default>(message: Message) -> Result<Event<In>, ChannelError> {

@@ -25,8 +25,8 @@ pub fn websocket() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(4 << 10)
         .write_buffer_size(0)
-        // One message and a good number of pongs; what does not fit ends the connection.
-        .max_write_buffer_size(MAX_MESSAGE_BYTES + (64 << 10))
+        // One fragment and a good number of pongs; what does not fit ends the connection.
+        .max_write_buffer_size(64 << 10)
         .max_message_size(Some(MAX_MESSAGE_BYTES))
         .max_frame_size(Some(MAX_MESSAGE_BYTES))
 }
