@@ -48,6 +48,8 @@ pub struct SessionView {
     pub link: Link,
     /// The latest report, of the latest session or of one before it.
     pub report: Option<Arc<Report>>,
+    /// Whether the latest session has reported.
+    pub has_reported: bool,
 }
 
 /// What a session task is to do, latest first: there is no queue.
@@ -98,7 +100,7 @@ impl Sessions {
             report = before.view.report;
         }
         let (orders, slot) = watch::channel(Orders { document, end: None });
-        let view = SessionView { uid: node.uid.clone(), number, link: Link::Up(now), report };
+        let view = SessionView { uid: node.uid.clone(), number, link: Link::Up(now), report, has_reported: false };
         nodes.insert(key.clone(), Entry { view, answered: false, orders });
         drop(nodes);
         self.mark(key);
@@ -127,14 +129,16 @@ impl Sessions {
         }
     }
 
-    /// Takes a report; says nothing to anyone if it is the one before it, or of a session that was replaced.
+    /// Takes a report; says nothing to anyone if it is the session's one before it, or of a session that was
+    /// replaced.
     pub fn report(&self, node: &NodeId, number: u64, report: Report) {
         let key = NodeKey::from(node);
         let mut nodes = lock(&self.nodes);
         let Some(entry) = nodes.get_mut(&key).filter(|entry| entry.view.number == number) else { return };
-        if entry.view.report.as_deref() == Some(&report) {
+        if entry.view.has_reported && entry.view.report.as_deref() == Some(&report) {
             return;
         }
+        entry.view.has_reported = true;
         entry.view.report = Some(Arc::new(report));
         drop(nodes);
         self.mark(key);

@@ -100,7 +100,8 @@ pub fn service(name: &str, state: ServicePhase, ready: bool) -> ServiceReport {
 }
 
 pub fn view(number: u64, link: Link, report: Option<Report>) -> Option<SessionView> {
-    Some(SessionView { uid: UID.into(), number, link, report: report.map(Arc::new) })
+    let has_reported = report.is_some();
+    Some(SessionView { uid: UID.into(), number, link, report: report.map(Arc::new), has_reported })
 }
 
 impl Scene {
@@ -296,6 +297,8 @@ pub fn cases() -> Vec<Case> {
         case("the node is still offline", offline(), OFFLINE, (false, None, None), "Suspended"),
         case("the node returned as it was", offline().reports(report("one")).with(|s| s.session = view(2, Link::Up(at(s.now)), Some(report("one")))),
             READY, (true, Some("SessionUp"), None), "Healthy"),
+        case("the node returned and has not reported yet", offline().with(|s| { s.session = view(2, Link::Up(at(s.now)), Some(report("one"))); s.session.as_mut().expect("session").has_reported = false; }),
+            OFFLINE, (false, None, Some(5)), "Suspended"),
         case("a session of an EdgeNode that had this name before", new().with(|s| { s.session = view(1, Link::Up(at(100)), Some(report("one"))); s.session.as_mut().expect("session").uid = "other".into(); }),
             ["False AwaitingEnrollment", "True AwaitingEnrollment", "False NoObstacle", "False AwaitingEnrollment", "False AwaitingEnrollment", "False AwaitingEnrollment", "Unknown AwaitingEnrollment"],
             (true, None, None), "Progressing"),

@@ -284,7 +284,7 @@ fn reach<'a>(
         }
         Some(session) => match session.link {
             Link::Up(since) => {
-                let waits = session.report.is_none() && !was_connected && again.until(since, REPORT_WAIT, inputs.now);
+                let waits = !session.has_reported && !was_connected && again.until(since, REPORT_WAIT, inputs.now);
                 if waits { (absent, None) } else { (Reach::Online, Some(session)) }
             }
             Link::Down(since) => {
