@@ -4,6 +4,7 @@
 #[cfg(unix)]
 pub mod linux;
 pub mod memory;
+pub mod memory_services;
 
 use std::io::Read;
 

@@ -2,9 +2,33 @@
 //! In: the desired services and which of their files are in place. Out: one report per service.
 //! Knows nothing of the tunnel or of how files come to be.
 
-use std::collections::BTreeMap;
+pub mod fingerprint;
+mod order;
+pub mod probe;
+mod report;
+#[cfg(test)]
+mod samples;
+mod settle;
+pub mod step;
+pub mod supervise;
+mod thresholds;
+mod unit;
+
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::model::{Digest, HostPath, Service, ServiceReport};
+
+/// Time since the supervisor began.
+pub type Moment = Duration;
+
+/// What a probe decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProbeKind {
+    /// Whether the service is ready.
+    Readiness,
+    /// Whether it is to be restarted.
+    Liveness,
+}
 
 /// What the services should be now; each replaces the one before it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

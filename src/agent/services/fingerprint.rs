@@ -1,0 +1,117 @@
+//! What a service runs with, as one digest: when it differs from that of the last start, the service restarts.
+//! Covers the command, environment, directory, account, and every managed file that the service names. Pure.
+
+use std::collections::BTreeSet;
+
+use super::ServiceInputs;
+use crate::model::{Hasher, HostPath, Service};
+
+/// The digest, in hex; or the first file that the service names and that is not in its desired state.
+pub fn fingerprint(service: &Service, inputs: &ServiceInputs) -> Result<String, HostPath> {
+    let Service { command, env, working_directory, account, .. } = service;
+    let mut hasher = Hasher::new(None);
+    let mut field = |label: &str, value: &str| {
+        // Lengths keep neighbours apart: ["ab", "c"] is not ["a", "bc"].
+        hasher.update(format!("{label} {} ", value.len()).as_bytes());
+        hasher.update(value.as_bytes());
+    };
+    for word in command {
+        field("command", word);
+    }
+    for variable in env {
+        field("env", &variable.name);
+        field("value", &variable.value);
+    }
+    if let Some(directory) = working_directory {
+        field("directory", directory.as_str());
+    }
+    if let Some(account) = account {
+        field("account", account);
+    }
+    for path in files_named(service, &inputs.files) {
+        let digest = inputs.files_in_place.get(path).ok_or_else(|| path.clone())?;
+        field("file", path.as_str());
+        field("digest", &digest.to_string());
+    }
+    Ok(hasher.finish().to_string())
+}
+
+/// Managed files that `restartOnChange` lists, or that are a word of the command, or its end after a `=`.
+fn files_named<'a>(service: &'a Service, files: &'a BTreeSet<HostPath>) -> BTreeSet<&'a HostPath> {
+    let mut named: BTreeSet<&HostPath> = service.restart_on_change.iter().collect();
+    for word in &service.command {
+        let ends = [Some(word.as_str()), word.split_once('=').map(|(_, end)| end)];
+        for path in ends.into_iter().flatten().filter_map(|text| HostPath::parse(text).ok()) {
+            let identity = path.identity();
+            named.extend(files.iter().find(|file| file.identity() == identity));
+        }
+    }
+    named
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::samples::service, *};
+    use crate::model::{Digest, EnvVar};
+
+    fn path(text: &str) -> HostPath {
+        HostPath::parse(text).expect("a path")
+    }
+
+    fn inputs(files: &[(&str, Option<&str>)]) -> ServiceInputs {
+        ServiceInputs {
+            files: files.iter().map(|(file, _)| path(file)).collect(),
+            files_in_place: files
+                .iter()
+                .filter_map(|(file, content)| Some((path(file), Digest::of((*content)?.as_bytes()))))
+                .collect(),
+            ..ServiceInputs::default()
+        }
+    }
+
+    #[test]
+    fn everything_that_a_process_is_started_with_counts() {
+        let inputs = inputs(&[]);
+        let base = service("a");
+        let of = |change: &dyn Fn(&mut Service)| {
+            let mut changed = base.clone();
+            change(&mut changed);
+            fingerprint(&changed, &inputs).expect("no files")
+        };
+        let mut seen = BTreeSet::from([of(&|_| {})]);
+        assert!(seen.insert(of(&|s| s.command.push("x".into()))));
+        assert!(seen.insert(of(&|s| s.command.extend(["x".into(), "y".into()]))));
+        assert!(seen.insert(of(&|s| s.command.push("xy".into()))));
+        assert!(seen.insert(of(&|s| s.env.push(EnvVar { name: "A".into(), value: "B=C".into() }))));
+        assert!(seen.insert(of(&|s| s.working_directory = Some(path("/tmp")))));
+        assert!(seen.insert(of(&|s| s.account = Some("nobody".into()))));
+        assert!(!seen.insert(of(&|s| s.display_name = "For people".into())));
+        assert!(!seen.insert(of(&|s| s.stop_timeout_seconds = 7)));
+    }
+
+    #[test]
+    fn a_file_counts_when_it_is_listed_or_named_by_the_command() {
+        let mut service = service("a");
+        service.command = vec!["/a/run".into(), "--config=/a/conf".into()];
+        service.restart_on_change = vec![path("/a/key")];
+        let files = [("/a/run", Some("1")), ("/a/conf", Some("1")), ("/a/key", Some("1")), ("/a/other", Some("1"))];
+        let before = fingerprint(&service, &inputs(&files)).expect("in place");
+        for changed in 0..3 {
+            let mut files = files;
+            files[changed].1 = Some("2");
+            assert_ne!(fingerprint(&service, &inputs(&files)).expect("in place"), before);
+            files[changed].1 = None;
+            assert_eq!(fingerprint(&service, &inputs(&files)), Err(path(files[changed].0)));
+        }
+        let mut files = files;
+        files[3].1 = None;
+        assert_eq!(fingerprint(&service, &inputs(&files)), Ok(before));
+    }
+
+    #[test]
+    fn a_path_that_is_not_managed_is_only_a_word() {
+        let mut service = service("a");
+        service.command = vec!["/bin/sh".into(), "-c".into(), "cat /a/conf".into()];
+        assert!(fingerprint(&service, &inputs(&[("/a/conf", None)])).is_ok());
+    }
+}

@@ -1,0 +1,53 @@
+//! Which running services must stop, and whether those that depend on them have done so. Pure.
+//! As with the Windows Service Control Manager: who depends on a service stops before it, and starts after it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::unit::{Run, Target, Unit};
+
+/// Services by `ServiceName::identity`.
+pub(super) type Units = BTreeMap<String, Unit>;
+
+/// Services that may not run as they do: those that should be down, that should run with something else, and
+/// all that depend on one of these. An unexpected end of a service stops none of its dependents.
+pub(super) fn to_stop(units: &Units) -> BTreeSet<String> {
+    let mut stop: BTreeSet<String> =
+        units.iter().filter(|(_, unit)| is_out_of_place(unit)).map(|(id, _)| id.clone()).collect();
+    // Each round but the last adds one at least.
+    loop {
+        let more: Vec<String> = units
+            .iter()
+            .filter(|(id, unit)| !stop.contains(*id) && unit.dependencies().any(|on| stop.contains(&on)))
+            .map(|(id, _)| id.clone())
+            .collect();
+        if more.is_empty() {
+            return stop;
+        }
+        stop.extend(more);
+    }
+}
+
+fn is_out_of_place(unit: &Unit) -> bool {
+    match (&unit.target, &unit.run) {
+        (Target::Gone | Target::Down, _) => true,
+        (Target::Up(fingerprint), Run::Up(_)) => *fingerprint != unit.fingerprint,
+        (Target::Up(_) | Target::Unknown | Target::AwaitsFile(_) | Target::Impossible(_), _) => false,
+    }
+}
+
+/// Whether nothing runs any more that depends on this service.
+pub(super) fn dependents_are_down(units: &Units, id: &str) -> bool {
+    !units.values().any(|unit| unit.is_alive() && unit.dependencies().any(|on| on == id))
+}
+
+/// The first dependency that is not ready, or about to stop; `None` when the service may start.
+pub(super) fn not_ready<'a>(
+    units: &'a Units,
+    stop: &BTreeSet<String>,
+    unit: &Unit,
+) -> Option<(String, Option<&'a Unit>)> {
+    unit.dependencies().find_map(|on| match units.get(&on) {
+        Some(dependency) if dependency.is_ready() && !stop.contains(&on) => None,
+        dependency => Some((on, dependency)),
+    })
+}

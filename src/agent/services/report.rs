@@ -1,0 +1,156 @@
+//! What the services are doing, in words for people. Pure; the same state gives the same words, and nothing in
+//! them moves by itself.
+
+use std::collections::BTreeSet;
+
+use super::{
+    ServiceReports,
+    order::{self, Units},
+    step::Supervisor,
+    unit::{Cause, Down, Ended, Retry, Run, Target, Unit, Up},
+};
+use crate::model::{RecoveryAction, ServicePhase, ServiceReport};
+
+impl Supervisor {
+    /// One report for each desired service, in order of the document.
+    pub fn reports(&self) -> ServiceReports {
+        let inputs = &self.inputs;
+        let stop = order::to_stop(&self.units);
+        let desired: Vec<(String, &Unit)> = inputs
+            .services
+            .iter()
+            .filter(|_| inputs.known)
+            .filter_map(|service| self.units.get_key_value(&service.name.identity()))
+            .map(|(id, unit)| (id.clone(), unit))
+            .collect();
+        let gone = self.units.values().any(|unit| unit.target == Target::Gone);
+        ServiceReports {
+            answers: inputs.number,
+            carried_out: inputs.known
+                && !gone
+                && desired.iter().all(|(id, unit)| is_carried_out(unit, stop.contains(id))),
+            services: desired.iter().map(|(_, unit)| self.report(unit, &stop)).collect(),
+        }
+    }
+
+    fn report(&self, unit: &Unit, stop: &BTreeSet<String>) -> ServiceReport {
+        let (state, message) = state(unit, &self.units, stop, self.inputs.suspended);
+        let ready = match unit.target {
+            Target::Down => state == ServicePhase::Stopped,
+            Target::Up(_) | Target::AwaitsFile(_) => unit.is_ready(),
+            Target::Unknown | Target::Gone | Target::Impossible(_) => false,
+        };
+        let message = if ready { String::new() } else { message };
+        ServiceReport { name: unit.name.clone(), state, ready, restarts: unit.restarts, message }
+    }
+}
+
+/// Whether it was brought to where it should be; what became of it later does not matter.
+fn is_carried_out(unit: &Unit, must_stop: bool) -> bool {
+    match (&unit.target, &unit.run) {
+        (Target::Down, run) => matches!(run, Run::Down(_)),
+        (Target::Up(_), _) if must_stop => false,
+        (Target::Up(wanted), Run::Up(_)) => *wanted == unit.fingerprint,
+        // It ended by itself, or could not be started again after that.
+        (Target::Up(wanted), run) => *wanted == unit.fingerprint && follows_an_end(run),
+        (Target::Unknown | Target::Gone | Target::AwaitsFile(_) | Target::Impossible(_), _) => false,
+    }
+}
+
+fn follows_an_end(run: &Run) -> bool {
+    match run {
+        Run::Down(Down::Ended { .. }) => true,
+        Run::Starting(start) | Run::Down(Down::NotStarted { start, .. }) => start.after_end,
+        Run::Stopping { cause, .. } => *cause != Cause::Asked,
+        Run::Clearing { ended, .. } => *ended != Ended::AsAsked,
+        Run::Down(Down::AtRest) | Run::Up(_) | Run::Forgetting(_) => false,
+    }
+}
+
+fn state(unit: &Unit, units: &Units, stop: &BTreeSet<String>, suspended: bool) -> (ServicePhase, String) {
+    match &unit.run {
+        Run::Up(up) => running(up),
+        Run::Stopping { killed: true, .. } => (ServicePhase::Stopping, "does not end though it was killed".into()),
+        Run::Stopping { cause: Cause::Unhealthy { problem, .. }, .. } => {
+            (ServicePhase::Stopping, format!("is stopped as its liveness probe failed: {problem}"))
+        }
+        Run::Stopping { cause: Cause::Asked, .. }
+        | Run::Clearing { ended: Ended::AsAsked, retry: Retry::NotBegun | Retry::UnderWay, .. } => {
+            (ServicePhase::Stopping, "is stopped".into())
+        }
+        Run::Clearing { retry: Retry::At(_, error), .. } => {
+            (ServicePhase::Failed, format!("end what it left running: {error}"))
+        }
+        Run::Starting(start) if start.after_end => (ServicePhase::Starting, "is started again".into()),
+        Run::Starting(_) => (ServicePhase::Starting, "is started".into()),
+        Run::Forgetting(_) => (ServicePhase::Stopped, "is removed".into()),
+        Run::Down(_) if unit.target == Target::Down => (ServicePhase::Stopped, String::new()),
+        Run::Clearing { ended: Ended::Unexpectedly { why, .. }, .. } if suspended => suspended_after(why),
+        Run::Down(Down::Ended { why, .. }) if suspended => suspended_after(why),
+        Run::Down(_) if suspended => (ServicePhase::Stopped, "is not started while the node is suspended".into()),
+        Run::Clearing { ended: Ended::Unexpectedly { why, .. }, .. } => ended(unit, why),
+        Run::Down(down) => down_but_wanted(unit, down, units, stop),
+    }
+}
+
+fn suspended_after(why: &str) -> (ServicePhase, String) {
+    (ServicePhase::Stopped, format!("{why}; it is not started again while the node is suspended"))
+}
+
+fn running(up: &Up) -> (ServicePhase, String) {
+    let phase = if up.was_ready { ServicePhase::Running } else { ServicePhase::Starting };
+    let problem = up.readiness.as_ref().and_then(|watcher| watcher.problem());
+    let message = match problem {
+        Some(problem) => format!("its readiness probe fails: {problem}"),
+        None => "its readiness probe has not passed yet".to_owned(),
+    };
+    (phase, message)
+}
+
+fn down_but_wanted(unit: &Unit, down: &Down, units: &Units, stop: &BTreeSet<String>) -> (ServicePhase, String) {
+    match &unit.target {
+        Target::AwaitsFile(path) => {
+            return (ServicePhase::Waiting, format!("waits for the file {path}, which is not in its desired state"));
+        }
+        Target::Impossible(why) => return (ServicePhase::Failed, (*why).to_owned()),
+        Target::Unknown | Target::Gone | Target::Down | Target::Up(_) => {}
+    }
+    match down {
+        Down::NotStarted { error, .. } => (ServicePhase::Failed, error.message.clone()),
+        Down::Ended { why, .. } => match order::not_ready(units, stop, unit) {
+            Some(not_ready) if unit.recovery() != RecoveryAction::None => {
+                (ServicePhase::Waiting, format!("{why}; {}", waits_for(not_ready, stop)))
+            }
+            _ => ended(unit, why),
+        },
+        Down::AtRest => match order::not_ready(units, stop, unit) {
+            Some(not_ready) => (ServicePhase::Waiting, waits_for(not_ready, stop)),
+            None => (ServicePhase::Stopped, "is about to start".into()),
+        },
+    }
+}
+
+fn ended(unit: &Unit, why: &str) -> (ServicePhase, String) {
+    match unit.recovery() {
+        RecoveryAction::Restart { delay_seconds } => {
+            (ServicePhase::BackingOff, format!("{why}; is started again after {delay_seconds} s"))
+        }
+        RecoveryAction::None => (ServicePhase::Failed, format!("{why}; its recovery leaves it stopped")),
+    }
+}
+
+fn waits_for((id, dependency): (String, Option<&Unit>), stop: &BTreeSet<String>) -> String {
+    let Some(dependency) = dependency else { return format!("waits for {id}, which is no service of this node") };
+    let what = match (&dependency.target, &dependency.run) {
+        (Target::Down, _) => "which is not to run",
+        (Target::AwaitsFile(_), Run::Down(_)) => "which itself waits for a file",
+        (Target::Impossible(_), _) => "which cannot be started",
+        (_, Run::Up(_)) if stop.contains(&id) => "which is restarted",
+        (_, Run::Up(_) | Run::Starting(_)) => "which is not ready",
+        (_, Run::Stopping { .. } | Run::Clearing { .. } | Run::Forgetting(_)) => "which is stopping",
+        (_, Run::Down(Down::Ended { .. })) => "which ended unexpectedly",
+        (_, Run::Down(Down::NotStarted { .. })) => "which cannot be started",
+        (_, Run::Down(Down::AtRest)) => "which is not running yet",
+    };
+    format!("waits for {}, {what}", dependency.name)
+}

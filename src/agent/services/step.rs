@@ -1,0 +1,308 @@
+//! The supervisor as a pure machine: events and the time come in, actions go out.
+//! Every event ends in one settling of all services, so that nothing depends on what came before.
+//! Does no IO and knows neither processes nor the store.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{
+    Moment, ProbeKind, ServiceInputs,
+    order::Units,
+    settle,
+    thresholds::Watcher,
+    unit::{Cause, Down, Ended, Recorded, Retry, Run, Start, Target, Unit, Up, describe},
+};
+use crate::{
+    agent::{
+        host::{Exit, HostError, ProcessIdentity},
+        store::ServiceRecord,
+    },
+    model::{Probe, Service, ServiceName},
+};
+
+/// Between tries to end what a process left, and to forget a service.
+const RETRY: Moment = Moment::from_secs(5);
+/// Longest wait between tries to start a service that cannot be started.
+const LONGEST_RETRY: Moment = Moment::from_secs(60);
+
+/// All services and what they should be.
+#[derive(Debug)]
+pub struct Supervisor {
+    pub(super) inputs: Arc<ServiceInputs>,
+    pub(super) units: Units,
+    pub(super) boot_id: String,
+    watchers: u64,
+}
+
+/// A record of the store, as the agent starts.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// `ServiceName::identity`.
+    pub id: String,
+    /// What the store says.
+    pub record: ServiceRecord,
+    /// Whether its process still runs.
+    pub is_running: bool,
+}
+
+/// Something that happened. Services are named by `ServiceName::identity`.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// What the services should be has changed.
+    Inputs(Arc<ServiceInputs>),
+    /// An [`Action::Start`] ended.
+    Started(String, Result<ProcessIdentity, HostError>),
+    /// A process that was watched ended.
+    Ended(String, ProcessIdentity, Exit),
+    /// An [`Action::Clear`] ended.
+    Cleared(String, Result<(), HostError>),
+    /// An [`Action::Check`] ended, in failure with the problem. The number is its watcher's.
+    Checked(String, ProbeKind, u64, Result<(), String>),
+    /// An [`Action::Forget`] ended.
+    Forgotten(String, Result<(), HostError>),
+    /// Time has passed.
+    Tick,
+}
+
+/// Something to do. Each is begun in the order given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Keep what is known of a service. Being unable to is no reason to stop.
+    Record(String, ServiceRecord),
+    /// Start it; the record, with the process filled in, is the journal's. Answered by [`Event::Started`].
+    Start(String, Box<Service>, Box<ServiceRecord>),
+    /// Wait for its end. Answered by [`Event::Ended`].
+    Watch(String, ProcessIdentity),
+    /// Ask it to stop.
+    RequestStop(String, ProcessIdentity),
+    /// Kill it and what it started.
+    Kill(String, ProcessIdentity),
+    /// It has ended: kill what it started. Answered by [`Event::Cleared`].
+    Clear(String, ProcessIdentity),
+    /// Try a probe once. Answered by [`Event::Checked`].
+    Check(String, ProbeKind, u64, Box<Service>, Box<Probe>),
+    /// No check of this service matters any more.
+    CancelChecks(String),
+    /// Remove it from the machine and the store. Answered by [`Event::Forgotten`].
+    Forget(String, String),
+}
+
+impl Supervisor {
+    /// Takes up what ran before.
+    pub fn new(boot_id: String, found: Vec<Found>, now: Moment) -> (Self, Vec<Action>) {
+        let mut supervisor = Self { inputs: Arc::default(), units: Units::new(), boot_id, watchers: 0 };
+        let mut actions = Vec::new();
+        for Found { id, record, is_running } in found {
+            let unit = supervisor.take_up(&id, record, is_running, now, &mut actions);
+            supervisor.units.insert(id, unit);
+        }
+        settle::settle(&mut supervisor, now, &mut actions);
+        (supervisor, actions)
+    }
+
+    /// Takes an event, and says what is to be done.
+    pub fn step(&mut self, event: Event, now: Moment) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Inputs(inputs) => self.take_inputs(inputs, now),
+            Event::Started(id, outcome) => self.started(&id, outcome, now, &mut actions),
+            Event::Ended(id, process, exit) => self.ended(&id, &process, &exit, now, &mut actions),
+            Event::Cleared(id, outcome) => self.cleared(&id, outcome, now),
+            Event::Checked(id, kind, number, outcome) => self.checked(&id, kind, number, outcome, now),
+            Event::Forgotten(id, outcome) => self.forgotten(&id, outcome, now),
+            Event::Tick => {}
+        }
+        settle::settle(self, now, &mut actions);
+        actions
+    }
+
+    /// When the next [`Event::Tick`] is due; always after `now`.
+    pub fn next_tick(&self, now: Moment) -> Option<Moment> {
+        let of = |unit: &Unit| match &unit.run {
+            Run::Up(up) => up.watchers().filter_map(Watcher::due).min(),
+            Run::Stopping { kill_at, .. } => Some(*kill_at),
+            Run::Clearing { retry: Retry::At(at, _), .. } | Run::Forgetting(Retry::At(at, _)) => Some(*at),
+            Run::Down(down) => settle::start_time(unit, down),
+            Run::Starting(_) | Run::Clearing { .. } | Run::Forgetting(_) => None,
+        };
+        self.units.values().filter_map(of).filter(|moment| *moment > now).min()
+    }
+
+    /// Services that run as far as is known.
+    pub fn running(&self) -> Vec<ServiceName> {
+        let running = self.units.values().filter(|unit| unit.process().is_some());
+        running.filter_map(|unit| ServiceName::parse(&unit.name).ok()).collect()
+    }
+
+    /// Whether anything may be started, stopped or removed.
+    pub(super) fn acts(&self) -> bool {
+        self.inputs.known && !self.inputs.suspended
+    }
+
+    fn take_up(
+        &mut self,
+        id: &str,
+        record: ServiceRecord,
+        is_running: bool,
+        now: Moment,
+        actions: &mut Vec<Action>,
+    ) -> Unit {
+        let mut unit = Unit::new(&record.name);
+        let same_boot = record.boot_id == self.boot_id;
+        unit.stop_timeout_seconds = record.stop_timeout_seconds;
+        unit.fingerprint.clone_from(&record.fingerprint);
+        unit.restarts = record.restarts;
+        unit.unexpected_ends = if same_boot { record.unexpected_ends } else { 0 };
+        unit.run = match record.process.clone() {
+            Some(process) if is_running && record.stopping => {
+                actions.push(Action::Watch(id.to_owned(), process.clone()));
+                actions.push(Action::RequestStop(id.to_owned(), process.clone()));
+                let kill_at = now + Moment::from_secs(record.stop_timeout_seconds.into());
+                Run::Stopping { process, kill_at, killed: false, cause: Cause::Asked }
+            }
+            Some(process) if is_running => {
+                actions.push(Action::Watch(id.to_owned(), process.clone()));
+                let ready = record.ready;
+                let (readiness, liveness) = (None, None);
+                Run::Up(Up { process, since: now, readiness, liveness, otherwise_ready: ready, was_ready: ready })
+            }
+            Some(process) if process.boot_id == self.boot_id => {
+                let why = "ended while the agent did not run".to_owned();
+                let unexpectedly = Ended::Unexpectedly { why, lasted: Moment::ZERO };
+                let ended = if record.stopping { Ended::AsAsked } else { unexpectedly };
+                Run::Clearing { process, ended, retry: Retry::NotBegun }
+            }
+            None if unit.unexpected_ends > 0 => Run::Down(Down::Ended { at: now, why: "ended".to_owned() }),
+            Some(_) | None => Run::Down(Down::AtRest),
+        };
+        unit.recorded = Recorded::As(Box::new(record));
+        unit
+    }
+
+    fn take_inputs(&mut self, inputs: Arc<ServiceInputs>, now: Moment) {
+        self.inputs = inputs.clone();
+        let mut named = BTreeSet::new();
+        if inputs.known {
+            for service in &inputs.services {
+                let id = service.name.identity();
+                let unit = self.units.entry(id.clone()).or_insert_with(|| Unit::new(service.name.as_str()));
+                unit.wish(service, &inputs);
+                named.insert(id);
+            }
+        }
+        for (id, unit) in &mut self.units {
+            if !named.contains(id) {
+                unit.target = if inputs.known { Target::Gone } else { Target::Unknown };
+            }
+            watch(unit, &mut self.watchers, now);
+        }
+    }
+
+    fn started(
+        &mut self,
+        id: &str,
+        outcome: Result<ProcessIdentity, HostError>,
+        now: Moment,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(unit) = self.units.get_mut(id) else { return };
+        let Run::Starting(Start { record, tries, after_end }) = unit.run.clone() else { return };
+        match outcome {
+            Ok(process) => {
+                actions.push(Action::Watch(id.to_owned(), process.clone()));
+                unit.fingerprint.clone_from(&record.fingerprint);
+                unit.restarts = record.restarts;
+                unit.recorded = Recorded::As(Box::new(ServiceRecord { process: Some(process.clone()), ..*record }));
+                let (readiness, liveness) = (None, None);
+                unit.run =
+                    Run::Up(Up { process, since: now, readiness, liveness, otherwise_ready: false, was_ready: false });
+                watch(unit, &mut self.watchers, now);
+            }
+            Err(error) => {
+                unit.recorded = Recorded::Unsure;
+                let delay = Moment::from_secs(1 << tries.min(6)).min(LONGEST_RETRY);
+                let start = Start { record, tries: tries.saturating_add(1), after_end };
+                unit.run = Run::Down(Down::NotStarted { start, error, again_at: now + delay });
+            }
+        }
+    }
+
+    fn ended(&mut self, id: &str, process: &ProcessIdentity, exit: &Exit, now: Moment, actions: &mut Vec<Action>) {
+        let Some(unit) = self.units.get_mut(id).filter(|unit| unit.process() == Some(process)) else { return };
+        let ended = match &unit.run {
+            Run::Up(up) => Ended::Unexpectedly { why: describe(exit), lasted: now.saturating_sub(up.since) },
+            Run::Stopping { cause: Cause::Unhealthy { problem, lasted }, .. } => {
+                let why = format!("was stopped as its liveness probe failed: {problem}");
+                Ended::Unexpectedly { why, lasted: *lasted }
+            }
+            Run::Stopping { cause: Cause::Asked, .. } => Ended::AsAsked,
+            Run::Down(_) | Run::Starting(_) | Run::Clearing { .. } | Run::Forgetting(_) => return,
+        };
+        actions.push(Action::CancelChecks(id.to_owned()));
+        unit.run = Run::Clearing { process: process.clone(), ended, retry: Retry::NotBegun };
+    }
+
+    fn cleared(&mut self, id: &str, outcome: Result<(), HostError>, now: Moment) {
+        let Some(unit) = self.units.get_mut(id) else { return };
+        let Run::Clearing { ended, retry, .. } = &mut unit.run else { return };
+        match (outcome, ended.clone()) {
+            (Err(error), _) => *retry = Retry::At(now + RETRY, error),
+            (Ok(()), Ended::AsAsked) => unit.run = Run::Down(Down::AtRest),
+            (Ok(()), Ended::Unexpectedly { why, lasted }) => {
+                let reset_after = unit.entry.as_ref().map(|service| service.recovery.reset_after_seconds);
+                if reset_after.is_some_and(|seconds| lasted >= Moment::from_secs(seconds.into())) {
+                    unit.unexpected_ends = 0;
+                }
+                unit.unexpected_ends = unit.unexpected_ends.saturating_add(1);
+                unit.run = Run::Down(Down::Ended { at: now, why });
+            }
+        }
+    }
+
+    fn checked(&mut self, id: &str, kind: ProbeKind, number: u64, outcome: Result<(), String>, now: Moment) {
+        let Some(Unit { run: Run::Up(up), .. }) = self.units.get_mut(id) else { return };
+        let watcher = match kind {
+            ProbeKind::Readiness => &mut up.readiness,
+            ProbeKind::Liveness => &mut up.liveness,
+        };
+        if let Some(watcher) = watcher.as_mut().filter(|watcher| watcher.number == number) {
+            watcher.take(outcome, now);
+            up.was_ready |= up.is_ready();
+        }
+    }
+
+    fn forgotten(&mut self, id: &str, outcome: Result<(), HostError>, now: Moment) {
+        let Some(unit) = self.units.get_mut(id).filter(|unit| matches!(unit.run, Run::Forgetting(_))) else { return };
+        match outcome {
+            Err(error) => unit.run = Run::Forgetting(Retry::At(now + RETRY, error)),
+            Ok(()) if unit.target == Target::Gone => {
+                self.units.remove(id);
+            }
+            // Its entry came back meanwhile: it begins anew.
+            Ok(()) => {
+                let fresh = Unit::new(&unit.name);
+                *unit = Unit { entry: unit.entry.take(), target: unit.target.clone(), ..fresh };
+            }
+        }
+    }
+}
+
+/// Gives a running service the watchers that its entry asks for; those of the same probe go on.
+fn watch(unit: &mut Unit, watchers: &mut u64, now: Moment) {
+    let Run::Up(up) = &mut unit.run else { return };
+    let entry = unit.entry.as_ref().filter(|_| !matches!(unit.target, Target::Unknown | Target::Gone));
+    let mut watcher = |current: &Option<Watcher>, probe: Option<&Probe>, passing: bool| match (current, probe) {
+        (Some(current), Some(probe)) if current.probe == *probe => Some(current.clone()),
+        (_, Some(probe)) => {
+            *watchers += 1;
+            Some(Watcher::new(probe.clone(), *watchers, passing, now))
+        }
+        (_, None) => None,
+    };
+    let was_ready = up.is_ready();
+    let readiness = watcher(&up.readiness, entry.and_then(|e| e.readiness_probe.as_ref()), was_ready);
+    let liveness = watcher(&up.liveness, entry.and_then(|e| e.liveness_probe.as_ref()), true);
+    // Without a document nothing is known of its probes, and what was known stays.
+    up.otherwise_ready = was_ready || entry.is_some_and(|e| e.readiness_probe.is_none());
+    (up.readiness, up.liveness) = (readiness, liveness);
+    up.was_ready |= up.is_ready();
+}
