@@ -16,7 +16,7 @@ demo: ## Shows the whole road on this machine, from kubectl apply to a condition
 	@hack/demo
 
 crds: ## Writes crds/ and the chart's copy from the Rust types
-	cargo run --quiet --locked --no-default-features --features operator --bin windlass-operator -- crds > crds/edgenodes.yaml.new
+	cargo run --quiet --locked --all-features --bin windlass-operator -- crds > crds/edgenodes.yaml.new
 	mv crds/edgenodes.yaml.new crds/edgenodes.yaml
 	cp crds/edgenodes.yaml charts/windlass/files/crds/edgenodes.yaml
 
