@@ -99,6 +99,9 @@ pub enum Removed {
 /// Services of a machine: the SCM on Windows, supervised processes on Linux.
 #[async_trait]
 pub trait ServiceControl: Send + Sync + 'static {
+    /// Identifies the machine's start, as in [`ProcessIdentity::boot_id`].
+    fn boot_id(&self) -> String;
+
     /// Makes the service known to the machine with this configuration; on Linux there is nothing to do.
     async fn configure(&self, service: &Service) -> Result<(), HostError>;
 
@@ -112,14 +115,23 @@ pub trait ServiceControl: Send + Sync + 'static {
     /// Whether that very process still runs.
     fn is_running(&self, process: &ProcessIdentity) -> bool;
 
-    /// Completes when that process has ended; at once if it has.
+    /// Completes when that process has ended; at once if it has. [`ServiceControl::kill`] is called after it.
     async fn ended(&self, process: &ProcessIdentity) -> Exit;
 
     /// Asks the process (and its group) to stop: SIGTERM, or the SCM's stop control.
     fn request_stop(&self, process: &ProcessIdentity) -> Result<(), HostError>;
 
-    /// Ends the process and everything that it started and that is left. Ended already is success.
+    /// Ends the process and everything that it started and that is left, and waits for it a few seconds at
+    /// most: blocks. None left is success, as is a process of an earlier start of the machine.
     fn kill(&self, process: &ProcessIdentity) -> Result<(), HostError>;
+
+    /// Runs a check's program as the service would: its account, directory and environment. Dropping the
+    /// future ends it and what it started.
+    async fn check(&self, service: &Service, command: &[String]) -> Result<Exit, HostError>;
+
+    /// Now and then, of every running service: keeps what the machine keeps of it (its log) within its size.
+    /// Blocks.
+    fn tend(&self, name: &ServiceName);
 }
 
 /// Writes durably which process is about to run.

@@ -125,6 +125,15 @@ pub struct ServiceRecord {
     pub stop_timeout_seconds: u32,
     /// Whether it was asked to stop.
     pub stopping: bool,
+    /// Whether it was ready when that was last seen to change.
+    #[serde(default)]
+    pub ready: bool,
+    /// Unexpected ends since the last run that lasted: where its recovery stands.
+    #[serde(default)]
+    pub unexpected_ends: u32,
+    /// Start of the machine in which those happened; in another one they count no more.
+    #[serde(default)]
+    pub boot_id: String,
 }
 
 /// Why the store did not take or give something.
