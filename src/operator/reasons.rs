@@ -42,7 +42,7 @@ reasons! {
     SECRET_NOT_ALLOWED = "SecretNotAllowed";
     /// A content above the limit.
     CONTENT_TOO_LARGE = "ContentTooLarge";
-    /// Some directories, files or services could not be brought into their state.
+    /// Some directories or files could not be brought into their state.
     RESOURCES_FAILED = "ResourcesFailed";
     /// Something differs and is left so, as its drift policy is Audit.
     DRIFTED = "Drifted";
@@ -56,6 +56,8 @@ reasons! {
     UNSUPPORTED_BY_AGENT = "UnsupportedByAgent";
     /// The agent lost what it knew of which things it created.
     STORE_DAMAGED = "StoreDamaged";
+    /// The agent cannot write to its store, and changes nothing until it can.
+    STORE_UNWRITABLE = "StoreUnwritable";
     /// The EdgeNode is being deleted and the agent removes what it created.
     CLEANING_UP = "CleaningUp";
     /// Event: the clean-up was given up and the EdgeNode let go.

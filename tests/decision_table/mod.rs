@@ -229,6 +229,19 @@ fn noticed(reason: &str) -> Report {
 }
 
 fn serving(state: ServicePhase, is_ready: bool) -> Report {
+    if matches!(state, ServicePhase::BackingOff | ServicePhase::Failed) {
+        let failure = Failure {
+            resource: "service press".into(),
+            reason: "ServiceCrashing".into(),
+            message: "it ended with status 1".into(),
+        };
+        return Report {
+            services: vec![service("press", state, is_ready)],
+            resources: ResourceCounts { total: 3, in_desired_state: 2, failed: 1, drifted: 0 },
+            failures: vec![failure],
+            ..report("one")
+        };
+    }
     Report { services: vec![service("press", state, is_ready)], ..report("one") }
 }
 
@@ -361,6 +374,15 @@ pub fn cases() -> Vec<Case> {
         case("the agent lost its ledger", ready().reports(noticed("StoreDamaged")),
             ["True StoreDamaged", "False UpToDate", "False NoObstacle", "True Enrolled", "True SessionUp", "True Applied", "True ServicesReady"],
             (true, Some("StoreDamaged"), None), "Healthy"),
+        case("the agent cannot write", ready().reports(noticed("StoreUnwritable")),
+            ["True StoreUnwritable", "False UpToDate", "False NoObstacle", "True Enrolled", "True SessionUp", "True Applied", "True ServicesReady"],
+            (true, Some("StoreUnwritable"), None), "Healthy"),
+        case("the agent cannot write and a change is to come", ready().respecified(Rendering::Document(document("two"))).written().later(61).reports(Report { held_revision: Some(revision("two")), ..noticed("StoreUnwritable") }),
+            ["False StoreUnwritable", "True StoreUnwritable", "False NoObstacle", "True Enrolled", "True SessionUp", "False StoreUnwritable", "True ServicesReady"],
+            (true, Some("StoreUnwritable"), None), "Progressing"),
+        case("the operator restarted while a service crashes", ready().reports(serving(ServicePhase::BackingOff, false)).written().later(9).with(|s| s.session = view(2, Link::Up(at(s.now)), None)),
+            ["False ServicesNotReady", "False ServicesNotReady", "False NoObstacle", "True Enrolled", "True SessionUp", "True Applied", "False ServicesNotReady"],
+            (false, None, None), "Degraded"),
         case("the agent is too old for the document", ready().reports(noticed("UnsupportedByAgent")),
             ["False UnsupportedByAgent", "False UnsupportedByAgent", "True UnsupportedByAgent", "True Enrolled", "True SessionUp", "False UnsupportedByAgent", "True ServicesReady"],
             (true, Some("UnsupportedByAgent"), None), "Degraded"),
@@ -404,7 +426,7 @@ pub fn cases() -> Vec<Case> {
         case("the node is suspended and the spec is wrong", ready().with(suspend).with(|s| s.rendering = invalid()),
             ["Unknown Suspended", "False DependencyCycle", "True DependencyCycle", "True Enrolled", "True SessionUp", "Unknown Suspended", "True ServicesReady"],
             (true, Some("DependencyCycle"), None), "Degraded"),
-        case("a service falls over while the node is suspended", ready().with(suspend).written().later(5).reports(Report { services: vec![service("press", ServicePhase::BackingOff, false)], ..report("two") }),
+        case("a service falls over while the node is suspended", ready().with(suspend).written().later(5).reports(Report { services: vec![service("press", ServicePhase::BackingOff, false)], held_revision: Some(revision("two")), ..serving(ServicePhase::BackingOff, false) }),
             ["Unknown Suspended", "False Suspended", "False NoObstacle", "True Enrolled", "True SessionUp", "Unknown Suspended", "False ServicesNotReady"],
             (true, None, None), "Suspended"),
         // ---- deleted, with a clean-up

@@ -164,20 +164,26 @@ fn config_applied(question: &Question<'_>, spec: Option<&Finding>) -> Finding {
         return Finding::new("False", reasons::AWAITING_ENROLLMENT, "no agent has enrolled yet");
     }
     let resources = known.resources.clone().unwrap_or_default();
-    if known.held.as_deref() == *desired && resources.failed > 0 {
-        let why = known.failures.first().map(|f| format!("{}: {}: {}", f.resource, f.reason, f.message));
-        let message = format!("{} of {} failed: {}", resources.failed, resources.total, why.unwrap_or_default());
+    if known.held.as_deref() == *desired && known.config_failed > 0 {
+        let why = known.config_failure.as_ref().map(|f| format!(": {}: {}: {}", f.resource, f.reason, f.message));
+        let message = format!("{} of {} failed{}", known.config_failed, resources.total, why.unwrap_or_default());
         return Finding::new("False", reasons::RESOURCES_FAILED, message).volatile();
     }
     if known.applied.as_deref() != *desired {
         let (reason, message) = match reach {
             Reach::Offline => (reasons::NODE_OFFLINE, "the node is given it when it returns"),
-            _ => (reasons::PROGRESSING, "it is on its way"),
+            _ => match known.warning() {
+                Some(notice) if notice.reason == reasons::STORE_UNWRITABLE => {
+                    (reasons::STORE_UNWRITABLE, notice.message.as_str())
+                }
+                _ => (reasons::PROGRESSING, "it is on its way"),
+            },
         };
         return Finding::new("False", reason, format!("revision {} is not applied: {message}", name(*desired)));
     }
     if resources.drifted > 0 {
-        let why = known.failures.first().map(|f| format!(": {}: {}", f.resource, f.message));
+        let drifted = known.failures.iter().find(|f| f.reason == reasons::DRIFTED);
+        let why = drifted.map(|f| format!(": {}", f.message));
         let message = format!("{} differ, by drift policy Audit{}", resources.drifted, why.unwrap_or_default());
         return Finding::new("False", reasons::DRIFTED, message).volatile();
     }
@@ -263,11 +269,9 @@ fn ready(
     if healthy.status != "True" {
         return healthy.clone();
     }
-    match &question.known.notice {
-        Some(notice) if notice.reason == reasons::STORE_DAMAGED => {
-            Finding::new("True", reasons::STORE_DAMAGED, &notice.message)
-        }
-        _ => Finding::new("True", reasons::READY, format!("revision {} is in force", name(question.desired))),
+    match question.known.warning() {
+        Some(notice) => Finding::new("True", &notice.reason, &notice.message).volatile(),
+        None => Finding::new("True", reasons::READY, format!("revision {} is in force", name(question.desired))),
     }
 }
 

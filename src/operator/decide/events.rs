@@ -87,7 +87,7 @@ fn weigh(before: &EdgeNodeStatus, after: &EdgeNodeStatus) -> Vec<(Severity, Stri
         _ => None,
     });
     changed(condition::READY, &|_, new, reason| match (new, reason) {
-        ("True", reasons::STORE_DAMAGED) => Some(Severity::Warning),
+        (_, reasons::STORE_DAMAGED | reasons::STORE_UNWRITABLE) => Some(Severity::Warning),
         ("True", _) => Some(Severity::Normal),
         (_, reasons::RESOURCES_FAILED | reasons::SERVICES_NOT_READY | reasons::DRIFTED) => Some(Severity::Warning),
         _ => None,

@@ -1,11 +1,11 @@
 //! What is known of a machine: from its latest report, or else from what its status says.
 
-use crate::operator::reasons;
 use crate::{
     api::{
         EdgeNodeStatus, FailureStatus, MAX_FAILURES, MAX_SERVICES, NodeStatus, ResourceStatus, ServiceStatus, condition,
     },
     model::{NodeFacts, Notice, Report, ServicePhase, ServiceReport},
+    operator::reasons,
 };
 
 /// What is known of a machine.
@@ -20,6 +20,10 @@ pub(super) struct Known {
     pub progressing: bool,
     pub resources: Option<ResourceStatus>,
     pub failures: Vec<FailureStatus>,
+    /// How many directories and files failed: services are health, not configuration.
+    pub config_failed: usize,
+    /// The first failure of a directory or file.
+    pub config_failure: Option<FailureStatus>,
     /// All of them, not ready ones first.
     pub services: Vec<ServiceStatus>,
     /// Why the first service that is not ready is not.
@@ -43,8 +47,12 @@ impl Known {
                 message: f.message.clone(),
             })
             .collect();
+        let config_failed =
+            config_failed(resources.failed as usize, services.iter().filter(|s| is_trouble(s.state)).count());
         Self {
             is_fresh: true,
+            config_failed,
+            config_failure: config_failure(&failures),
             held: held_revision.as_ref().map(ToString::to_string),
             applied: applied_revision.as_ref().map(ToString::to_string),
             progressing: *progressing,
@@ -65,9 +73,13 @@ impl Known {
     }
 
     pub fn remembered(before: &EdgeNodeStatus) -> Self {
-        let damaged = super::find(before, condition::READY).filter(|c| c.reason == reasons::STORE_DAMAGED);
+        let warned = super::find(before, condition::READY).filter(|c| is_warning(&c.reason));
+        let failed = before.resources.as_ref().map_or(0, |r| usize::try_from(r.failed).unwrap_or_default());
+        let is_trouble = |s: &&ServiceStatus| ServicePhase::parse(&s.state).is_some_and(is_trouble);
         Self {
             is_fresh: false,
+            config_failed: config_failed(failed, before.services.iter().filter(is_trouble).count()),
+            config_failure: config_failure(&before.failures),
             held: before.desired_revision.clone(),
             applied: before.applied_revision.clone(),
             progressing: false,
@@ -76,7 +88,7 @@ impl Known {
             services: before.services.clone(),
             unready: before.services.iter().find(|s| !s.ready).map(|s| format!("{} is {}", s.name, s.state)),
             node: before.node.clone(),
-            notice: damaged.map(|c| Notice { reason: c.reason.clone(), message: c.message.clone() }),
+            notice: warned.map(|c| Notice { reason: c.reason.clone(), message: c.message.clone() }),
             in_transition: false,
             in_trouble: false,
         }
@@ -95,9 +107,26 @@ impl Known {
         self.in_trouble
     }
 
+    /// What is wrong with the node as a whole though it may well be in its desired state.
+    pub fn warning(&self) -> Option<&Notice> {
+        self.notice.as_ref().filter(|notice| is_warning(&notice.reason))
+    }
+
     pub fn is_unsupported(&self) -> bool {
         is_unsupported(&self.notice)
     }
+}
+
+fn is_warning(reason: &str) -> bool {
+    [reasons::STORE_DAMAGED, reasons::STORE_UNWRITABLE].contains(&reason)
+}
+
+fn config_failed(failed: usize, services: usize) -> usize {
+    failed.saturating_sub(services)
+}
+
+fn config_failure(failures: &[FailureStatus]) -> Option<FailureStatus> {
+    failures.iter().find(|f| !f.resource.starts_with("service ") && f.reason != reasons::DRIFTED).cloned()
 }
 
 fn is_unsupported(notice: &Option<Notice>) -> bool {
