@@ -122,7 +122,6 @@ where
         working: None,
         look_again: false,
         report_due: true,
-        ping_due: false,
     };
     conversation.go_on(heartbeat, shutdown).await
 }
@@ -197,7 +196,6 @@ struct Conversation<'a, S> {
     /// Some content did not come though it is wanted: look again at the next heartbeat.
     look_again: bool,
     report_due: bool,
-    ping_due: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
@@ -238,7 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
                 Ok(()) = self.parties.ends.report.changed() => { self.report_due = true; Ok(()) }
                 Ok(()) = self.parties.ends.wanted.changed() => { self.set_targets(); Ok(()) }
                 _ = beat.tick() => {
-                    self.ping_due = true;
+                    self.channel.ping();
                     if self.look_again { self.set_targets() }
                     Ok(())
                 }
@@ -261,9 +259,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
 
     /// The next message, the most urgent first.
     fn send_next(&mut self) -> Result<(), ChannelError> {
-        if std::mem::take(&mut self.ping_due) {
-            return self.channel.ping();
-        }
         if std::mem::take(&mut self.report_due) {
             let report = Arc::clone(&self.parties.ends.report.borrow_and_update());
             return self.channel.send(&agent_message::Body::Report(fit(&report)).into());

@@ -43,6 +43,7 @@ pub struct Channel<S, In, Out> {
     sending_since: Option<Instant>,
     /// What is left of the message that is being sent.
     rest: Bytes,
+    ping_due: bool,
     alarm: Pin<Box<Sleep>>,
     messages: PhantomData<fn(Out) -> In>,
 }
@@ -54,7 +55,7 @@ pub enum Event<In> {
     Message(In),
     /// A ping came (and is answered), or the answer to one.
     Heartbeat,
-    /// What was handed to [`Channel::send`] or [`Channel::ping`] is on its way: the next can be sent.
+    /// What was handed to [`Channel::send`] is on its way: the next can be sent.
     Sent,
     /// The other side closed, or is gone.
     Closed,
@@ -98,7 +99,16 @@ where
     pub fn new(socket: WebSocketStream<S>, patience: Duration) -> Self {
         let heard = Instant::now();
         let alarm = Box::pin(sleep_until(heard + patience));
-        Self { socket, patience, heard, sending_since: None, rest: Bytes::new(), alarm, messages: PhantomData }
+        Self {
+            socket,
+            patience,
+            heard,
+            sending_since: None,
+            rest: Bytes::new(),
+            ping_due: false,
+            alarm,
+            messages: PhantomData,
+        }
     }
 
     /// From now on, gives the other side up after this long.
@@ -119,17 +129,18 @@ where
         let mut bytes = Bytes::from(message.encode_to_vec());
         let first = bytes.split_to(bytes.len().min(FRAGMENT_BYTES));
         self.rest = bytes;
-        self.hand_over(fragment(first, OpData::Binary, self.rest.is_empty()))
-    }
-
-    /// Hands a ping over, as [`Channel::send`] does a message.
-    pub fn ping(&mut self) -> Result<(), ChannelError> {
-        self.hand_over(Message::Ping(Bytes::new()))
-    }
-
-    fn hand_over(&mut self, message: Message) -> Result<(), ChannelError> {
         debug_assert!(self.is_idle(), "a message was sent before the one before it was out");
-        Pin::new(&mut self.socket).start_send(message).map_err(|error| ChannelError::Socket(Box::new(error)))?;
+        let first = fragment(first, OpData::Binary, self.rest.is_empty());
+        self.hand_over(first).map_err(|error| ChannelError::Socket(Box::new(error)))
+    }
+
+    /// Has a ping sent, also between the fragments of a message.
+    pub fn ping(&mut self) {
+        self.ping_due = true;
+    }
+
+    fn hand_over(&mut self, message: Message) -> Result<(), tungstenite::Error> {
+        Pin::new(&mut self.socket).start_send(message)?;
         self.sending_since = Some(Instant::now());
         Ok(())
     }
@@ -140,7 +151,7 @@ where
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event<In>, ChannelError>> {
-        if self.sending_since.is_some() {
+        if self.sending_since.is_some() || self.ping_due {
             match self.poll_send(cx) {
                 Poll::Ready(Ok(())) => {
                     self.sending_since = None;
@@ -179,16 +190,16 @@ where
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), tungstenite::Error>> {
         loop {
             ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+            if std::mem::take(&mut self.ping_due) {
+                self.hand_over(Message::Ping(Bytes::new()))?;
+                continue;
+            }
             if self.rest.is_empty() {
                 return Poll::Ready(Ok(()));
             }
             let next = self.rest.split_to(self.rest.len().min(FRAGMENT_BYTES));
             let last = self.rest.is_empty();
-            if last {
-                self.rest = Bytes::new();
-            }
-            Pin::new(&mut self.socket).start_send(fragment(next, OpData::Continue, last))?;
-            self.sending_since = Some(Instant::now());
+            self.hand_over(fragment(next, OpData::Continue, last))?;
         }
     }
 

@@ -24,7 +24,7 @@ use windlass::{
         link::{LinkEnds, LinkState},
         store::{MemoryContents, MemoryStore, Store},
     },
-    model::{Content, Report},
+    model::{Content, Failure, Report},
     operator::{
         accept::{Gate, handshake},
         authority::{Authority, CheckedRequest},
@@ -60,7 +60,7 @@ async fn carry(mut from: ReadHalf<DuplexStream>, mut to: WriteHalf<DuplexStream>
 }
 
 /// A line between two ends, of so many bytes a second each way, with 16 KiB of buffers.
-fn line(rate: u32) -> (DuplexStream, DuplexStream, Arc<AtomicBool>) {
+pub fn line(rate: u32) -> (DuplexStream, DuplexStream, Arc<AtomicBool>) {
     let ((near, near_far), (far, far_near)) = (duplex(8 << 10), duplex(8 << 10));
     let cut = Arc::new(AtomicBool::new(false));
     let ((a_read, a_write), (b_read, b_write)) = (split(near_far), split(far_near));
@@ -75,7 +75,6 @@ struct End {
     desired: watch::Receiver<Option<Arc<Held>>>,
     wanted: watch::Sender<Vec<Content>>,
     arrived: Arc<Notify>,
-    #[allow(dead_code, reason = "the conversation ends without its sender")]
     report: watch::Sender<Arc<Report>>,
     state: watch::Receiver<LinkState>,
     task: JoinHandle<Ended>,
@@ -122,7 +121,7 @@ fn talk(gate: &Arc<Gate>, sessions: &Arc<Sessions>, authority: &Authority, name:
     End { store, contents, desired, wanted, arrived, report, state, task, cut, _folder }
 }
 
-fn certified(authority: &Authority, name: &str, uid: &str) -> Credentials {
+pub fn certified(authority: &Authority, name: &str, uid: &str) -> Credentials {
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).expect("a key");
     let request = rcgen::CertificateParams::default().serialize_request(&key).expect("a request");
     let checked = CheckedRequest::check(request.der()).expect("valid");
@@ -210,4 +209,24 @@ async fn a_line_that_breaks_without_a_word_is_found_within_three_heartbeats_by_b
     sessions_become(&sessions, || matches!(sessions.view(&key("n")).map(|v| v.link), Some(Link::Down(_)))).await;
     assert!(cut.elapsed() <= Duration::from_secs(31), "{:?}", cut.elapsed());
     assert_eq!(end.store.last_session(), Ok(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn heartbeats_pass_between_the_pieces_of_a_large_report_on_a_very_slow_link() {
+    let world = World::with(&[("n", "u")]);
+    let authority = authority();
+    let (gate, sessions) = (gate(&world, &authority, HEARTBEAT), Arc::new(Sessions::default()));
+    let mut end = talk(&gate, &sessions, &authority, "n", "u", 2000);
+    end.connected().await;
+    let failure = Failure { resource: "x".repeat(1024), reason: "NotWritable".to_owned(), message: "y".repeat(1024) };
+    let report = Report { failures: vec![failure; 60], ..Report::default() };
+    let start = Instant::now();
+    end.report.send_replace(Arc::new(report.clone()));
+    sessions_become(&sessions, || {
+        let view = sessions.view(&key("n")).expect("known");
+        assert!(matches!(view.link, Link::Up(_)), "given up after {:?}", start.elapsed());
+        view.report.as_deref() == Some(&report)
+    })
+    .await;
+    assert!(start.elapsed() > Duration::from_secs(60), "longer than a silence would be borne");
 }
