@@ -86,6 +86,7 @@ pub struct EdgeNodeSpec {
 
 /// What is done about drift.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Default)]
+#[schemars(transform = super::undescribed)]
 pub enum DriftPolicy {
     /// Put back.
     #[default]
@@ -96,6 +97,7 @@ pub enum DriftPolicy {
 
 /// What happens to the machine when its EdgeNode is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Default)]
+#[schemars(transform = super::undescribed)]
 pub enum DeletionPolicy {
     /// The machine stays as it is; the agent stops enforcing.
     #[default]

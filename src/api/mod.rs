@@ -3,12 +3,14 @@
 
 mod edge_node;
 mod probe;
+mod reference;
 mod service;
 mod source;
 mod status;
 
 pub use edge_node::{DeletionPolicy, DirectoryEntry, DriftPolicy, EdgeNode, EdgeNodeSpec, FileEntry};
 pub use probe::{ExecCheck, GrpcCheck, HttpGetCheck, HttpHeader, ProbeEntry, TcpSocketCheck, UriScheme};
+pub use reference::edge_node_reference;
 pub use service::{
     DesiredServiceState, EnvEntry, FileReference, NoAction, RecoveryActionEntry, RecoveryEntry, RestartAction,
     ServiceEntry, ServiceStartMode,
@@ -57,4 +59,9 @@ fn flow_descriptions(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(flow_descriptions),
         _ => {}
     }
+}
+
+/// Takes the description of a type away, so that the one of the field that is of this type stands.
+fn undescribed(schema: &mut schemars::Schema) {
+    schema.remove("description");
 }

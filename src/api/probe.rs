@@ -86,6 +86,7 @@ pub struct HttpGetCheck {
 
 /// Scheme of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::undescribed)]
 pub enum UriScheme {
     /// Plain.
     #[serde(rename = "HTTP")]

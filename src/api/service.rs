@@ -99,6 +99,7 @@ pub struct EnvEntry {
 
 /// When a service starts by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::undescribed)]
 pub enum ServiceStartMode {
     /// With the machine.
     Automatic,
@@ -112,6 +113,7 @@ pub enum ServiceStartMode {
 
 /// What a service should be doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::undescribed)]
 pub enum DesiredServiceState {
     /// Running.
     Running,

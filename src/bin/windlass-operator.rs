@@ -1,6 +1,6 @@
 //! `windlass-operator`: serves EdgeNodes. Thin: parses arguments and calls [`windlass::operator`].
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,6 +34,9 @@ enum Verb {
     },
     /// Print the CustomResourceDefinitions as YAML, for kubectl apply -f -.
     Crds,
+    /// Print the reference of the EdgeNode in Markdown.
+    #[command(hide = true)]
+    Reference,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -46,7 +49,11 @@ enum LogFormat {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().verb {
-        Verb::Crds => crds(),
+        Verb::Crds => windlass::api::crds_yaml().map(|yaml| print(&yaml)).map_err(Into::into),
+        Verb::Reference => {
+            print(&windlass::api::edge_node_reference());
+            Ok(())
+        }
         Verb::Run { settings, log_format, log_level } => {
             log(log_format, &log_level);
             serve(*settings)
@@ -61,12 +68,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn crds() -> anyhow::Result<()> {
-    use std::io::Write as _;
-    let yaml = windlass::api::crds_yaml()?;
-    // Whoever reads it may stop early, such as head.
-    let _ = std::io::stdout().write_all(yaml.as_bytes());
-    Ok(())
+/// Whoever reads it may stop early, such as head.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn log_level(text: &str) -> Result<String, String> {

@@ -1,0 +1,54 @@
+//! The reference in docs/ says what the code says.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use windlass::operator::{reasons, validate::InvalidReason};
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect(path)
+}
+
+/// Reasons of the tables below a heading: the first cell of each line.
+fn documented(text: &str, heading: &str) -> BTreeSet<String> {
+    let section = text.split("\n## ").find(|section| section.starts_with(heading)).expect(heading);
+    let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    cells.map(|(reason, _)| reason.to_owned()).collect()
+}
+
+#[test]
+fn every_reason_of_a_condition_is_documented_and_no_other() {
+    let text = read("docs/reference/reasons.md");
+    let said: BTreeSet<String> = reasons::ALL.iter().map(|r| (*r).to_owned()).collect();
+    assert_eq!(documented(&text, "Reasons of conditions"), said);
+    let said: BTreeSet<String> = InvalidReason::ALL.iter().map(|r| r.as_str().to_owned()).collect();
+    assert_eq!(documented(&text, "Reasons of an invalid spec"), said);
+}
+
+#[test]
+fn every_reason_that_the_agent_gives_for_a_failure_is_documented() {
+    let documented = documented(&read("docs/reference/reasons.md"), "Reasons of failures");
+    let mut missing = BTreeSet::new();
+    for file in ["src/agent/report.rs", "src/agent/host/mod.rs", "src/agent/artifact.rs", "src/agent/plan.rs"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let Ok(text) = fs::read_to_string(path) else { continue };
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (_, rest) in text.match_indices("=> \"").map(|(at, found)| text.split_at(at + found.len())) {
+            let word = rest.split('"').next().unwrap_or_default();
+            let is_reason = word.len() > 3
+                && word.starts_with(|c: char| c.is_ascii_uppercase())
+                && word.chars().all(|c| c.is_ascii_alphabetic());
+            if is_reason && !documented.contains(word) {
+                missing.insert(format!("{file}: {word}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "not in docs/reference/reasons.md: {missing:?}");
+}
+
+#[test]
+fn the_reference_of_the_edge_node_is_what_the_schema_says() {
+    let printed = windlass::api::edge_node_reference();
+    assert!(printed == read("docs/reference/edgenode.md"), "docs/reference/edgenode.md is not what `make crds` writes");
+}
