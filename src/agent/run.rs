@@ -14,10 +14,10 @@ use super::{
     artifact::{self, ArtifactEnds, ArtifactSettings},
     contents::Contents,
     held::Held,
-    host::Host,
+    host::{Host, ServiceControl},
     link::{self, LinkEnds, LinkSettings, LinkState},
     local::{self, AgentStatus, Incoming},
-    services::{ServiceInputs, ServiceReports},
+    services::{ServiceInputs, ServiceReports, supervise},
     state_loop::{StateEnds, StateLoop},
     store::{Store, StoreError},
 };
@@ -39,14 +39,26 @@ pub struct Settings {
     pub crash: CrashPoint,
 }
 
+/// Why the agent ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Its state cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Part of it ended.
+    #[error("part of the agent ended: {0}")]
+    Task(String),
+}
+
 /// Runs until `shutdown`. Services go on running then.
 pub async fn run(
     settings: Settings,
     host: Arc<dyn Host>,
+    services: Arc<dyn ServiceControl>,
     store: Arc<dyn Store>,
     contents: Arc<dyn Contents>,
     shutdown: CancellationToken,
-) -> Result<(), StoreError> {
+) -> Result<(), RunError> {
     let Settings { link, artifacts, drift_period, local, node, crash } = settings;
     let held = Held::load(store.as_ref())?.map(Arc::new);
     let facts = host.facts();
@@ -77,51 +89,38 @@ pub async fn run(
     let state = StateLoop::open(host, store.clone(), contents.clone(), crash, facts, drift_period, state_ends).await?;
 
     let mut tasks = JoinSet::new();
-    tasks.spawn(answer(inputs, service_reports_in, shutdown.clone()));
-    tasks.spawn(artifact::run(
-        artifacts,
-        contents.clone(),
-        ArtifactEnds { wanted: artifacts_wanted, arrived: arrived.clone(), failing: failing_in },
-        shutdown.clone(),
-    ));
+    let supervising = supervise::run(services, store.clone(), inputs, service_reports_in, shutdown.clone());
+    tasks.spawn(async move { Ok(supervising.await?) });
+    let artifact_ends = ArtifactEnds { wanted: artifacts_wanted, arrived: arrived.clone(), failing: failing_in };
+    tasks.spawn(infallible(artifact::run(artifacts, contents.clone(), artifact_ends, shutdown.clone())));
     let link_ends = LinkEnds { desired: desired_in, wanted, arrived, report: report.clone(), state: link_state_in };
-    tasks.spawn(link::run(link, store, contents, link_ends, shutdown.clone()));
-    tasks.spawn(state.run(shutdown.clone()));
+    tasks.spawn(infallible(link::run(link, store, contents, link_ends, shutdown.clone())));
+    tasks.spawn(infallible(state.run(shutdown.clone())));
     if let Some(incoming) = local {
         let status = move || AgentStatus::of(node(), &report.borrow(), &link_state.borrow());
         let stop = shutdown.clone();
         tasks.spawn(async move {
-            if let Err(error) = local::serve(incoming, Arc::new(status), stop).await {
-                tracing::error!(%error, "local socket");
-            }
+            let served = local::serve(incoming, Arc::new(status), stop).await;
+            served.map_err(|e| RunError::Task(format!("local socket: {e}")))
         });
     }
 
     // One that ends before it is told to takes the others with it: whoever started the agent starts it again.
     let mut failed = None;
     while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = &ended {
-            failed = Some(StoreError(format!("a task of the agent ended: {error}")));
-        } else if !shutdown.is_cancelled() {
-            failed = Some(StoreError("a task of the agent ended before it was told to".to_owned()));
+        let early = !shutdown.is_cancelled();
+        match ended {
+            Ok(Ok(())) if early => failed = Some(RunError::Task("a task ended before it was told to".to_owned())),
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => failed = Some(error),
+            Err(error) => failed = Some(RunError::Task(format!("a task ended: {error}"))),
         }
         shutdown.cancel();
     }
     failed.map_or(Ok(()), Err)
 }
 
-/// Stands in for the supervisor: answers, and does nothing.
-async fn answer(
-    mut inputs: watch::Receiver<Arc<ServiceInputs>>,
-    reports: watch::Sender<Arc<ServiceReports>>,
-    shutdown: CancellationToken,
-) {
-    loop {
-        let answers = inputs.borrow_and_update().number;
-        reports.send_replace(Arc::new(ServiceReports { answers, carried_out: true, services: Vec::new() }));
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            changed = inputs.changed() => if changed.is_err() { shutdown.cancelled().await },
-        }
-    }
+async fn infallible(task: impl Future<Output = ()>) -> Result<(), RunError> {
+    task.await;
+    Ok(())
 }

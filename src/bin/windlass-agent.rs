@@ -165,7 +165,8 @@ async fn serve(args: Run) -> anyhow::Result<()> {
     let host: Arc<dyn Host> = Arc::new(host);
     let store: Arc<dyn Store> = Arc::new(store);
     let contents: Arc<dyn Contents> = Arc::new(contents);
-    let running = run(settings, host, store, contents, shutdown);
+    let services = Arc::new(windlass::agent::host::memory_services::MemoryServices::default());
+    let running = run(settings, host, services, store, contents, shutdown);
     tokio::pin!(running);
     tokio::select! {
         ended = &mut running => ended?,
