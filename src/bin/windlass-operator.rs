@@ -78,7 +78,9 @@ fn log_level(text: &str) -> Result<String, String> {
 }
 
 fn log(format: LogFormat, level: &str) {
-    let level = EnvFilter::new(level);
+    // kube's applier puts a span of its own around each reconcile, which says what our fields say.
+    let quiet = if level.contains("kube") { "" } else { ",kube_runtime=warn" };
+    let level = EnvFilter::new(format!("{level}{quiet}"));
     let subscriber = tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => subscriber.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),

@@ -216,7 +216,7 @@ async fn control(
     let config = controller::Config::default().concurrency(CONCURRENCY);
     let reconciles = applier(
         |node, context| Box::pin(reconcile(node, context)),
-        |node, error, context| retry(node, error, context),
+        retry,
         context,
         store,
         queue,
