@@ -41,6 +41,12 @@ enum Verb {
     /// Exits with 0 if it is connected and everything is in its desired state, 1 if not, and 3 if no agent
     /// answers.
     Status(Status),
+    /// Becomes the program of a service, told by the agent over standard input.
+    #[command(hide = true)]
+    Launch {
+        /// For lists of processes.
+        label: String,
+    },
 }
 
 #[derive(Args)]
@@ -113,6 +119,7 @@ fn main() -> ExitCode {
     let ended = match cli.verb {
         Verb::Run(args) => run_agent(args).map(|()| ExitCode::SUCCESS),
         Verb::Status(args) => show_status(&args),
+        Verb::Launch { label: _ } => Ok(machine::launch()),
     };
     ended.unwrap_or_else(|error| {
         eprintln!("windlass-agent: {error:#}");

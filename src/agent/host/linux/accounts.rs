@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    ffi::CString,
     sync::{Mutex, PoisonError},
 };
 
@@ -50,6 +51,28 @@ impl Accounts {
             Ok(Some(group)) => Ok(group.gid.as_raw()),
             _ => unnamed(name, |gid| self.group_name(gid)).ok_or_else(|| unknown("group", name)),
         }
+    }
+}
+
+/// The user of that name, or of that number where it has no name.
+pub(super) fn find_user(account: &str) -> Result<User, HostError> {
+    if let Ok(Some(user)) = User::from_name(account) {
+        return Ok(user);
+    }
+    let uid = Accounts::default().user(account)?;
+    Ok(nameless_user(Uid::from_raw(uid)))
+}
+
+/// A user that only its number is known of.
+pub(super) fn nameless_user(uid: Uid) -> User {
+    User {
+        name: uid.to_string(),
+        passwd: CString::default(),
+        uid,
+        gid: Gid::from_raw(uid.as_raw()),
+        gecos: CString::default(),
+        dir: "/".into(),
+        shell: "/bin/sh".into(),
     }
 }
 
