@@ -112,8 +112,13 @@ impl State {
         format!("boot-{}", self.boot)
     }
 
+    /// Whether it was started here in this start of the machine: each pid is its own start time.
+    fn is_that(&self, process: &ProcessIdentity) -> bool {
+        process.boot_id == self.boot_id() && process.start_time == u64::from(process.pid)
+    }
+
     fn name_of(&self, process: &ProcessIdentity) -> Option<&String> {
-        self.running.get(&process.pid).filter(|_| process.boot_id == self.boot_id())
+        self.running.get(&process.pid).filter(|_| self.is_that(process))
     }
 }
 
@@ -158,7 +163,8 @@ impl ServiceControl for MemoryServices {
             // The sender lives as long as `self`.
             let _ = ends.changed().await;
         }
-        self.state().exits.get(&process.pid).cloned().unwrap_or(Exit::Unknown)
+        let state = self.state();
+        state.exits.get(&process.pid).filter(|_| state.is_that(process)).cloned().unwrap_or(Exit::Unknown)
     }
 
     fn request_stop(&self, process: &ProcessIdentity) -> Result<(), HostError> {
