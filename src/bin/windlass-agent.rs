@@ -172,7 +172,7 @@ async fn serve(args: Run) -> anyhow::Result<()> {
     let host: Arc<dyn Host> = Arc::new(host);
     let store: Arc<dyn Store> = Arc::new(store);
     let contents: Arc<dyn Contents> = Arc::new(contents);
-    let services = Arc::new(windlass::agent::host::memory_services::MemoryServices::default());
+    let services = Arc::new(machine::LinuxServices::launched_by_this_program(state_dir.join("logs"))?);
     let running = run(settings, host, services, store, contents, shutdown);
     tokio::pin!(running);
     tokio::select! {
