@@ -132,13 +132,21 @@ impl IdentityFolder {
         {
             return Ok(key);
         }
+        // Where the certificate was lost, the key that it was for may be the one that the token is bound to.
+        let orphan = match self.load() {
+            Ok(Some(_)) => None,
+            Ok(None) | Err(_) => fs::read_to_string(self.folder.join(KEY)).ok(),
+        };
         let next = self.folder.join("next");
         match fs::remove_dir_all(&next) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", &next)(error)),
             _ => machine::create_private_directory(&next).map_err(failed("create", &next))?,
         }
         machine::sync_directory(&self.folder).map_err(failed("sync", &self.folder))?;
-        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+        let key = match orphan.and_then(|pem| KeyPair::from_pem(&pem).ok()) {
+            Some(key) => key,
+            None => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?,
+        };
         self.write_next(KEY, key.serialize_pem().as_bytes())?;
         self.write_next(TOKEN, token.to_string().as_bytes())?;
         Ok(key)
@@ -210,4 +218,145 @@ fn pem(label: &str, der: &[u8]) -> String {
         text.push('\n');
     }
     text + &format!("-----END {label}-----\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, PublicKeyData as _, SanType};
+
+    use super::*;
+
+    struct Ca(CertifiedIssuer<'static, KeyPair>);
+
+    impl Ca {
+        fn new() -> Self {
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority"))
+        }
+
+        fn file(&self, name: &str, token: &str) -> EnrollmentFile {
+            EnrollmentFile {
+                endpoint: Endpoint::parse("wss://windlass.example.com").expect("valid"),
+                authority_pem: self.0.pem(),
+                token: token.into(),
+                namespace: "a".into(),
+                name: name.into(),
+            }
+        }
+
+        fn certify(&self, key: &KeyPair, name: &str, uid: &str) -> Vec<u8> {
+            let mut params = CertificateParams::default();
+            let node = NodeId { namespace: "a".into(), name: name.into(), uid: uid.into() };
+            let uri = node.spiffe_uri(crate::tunnel::TRUST_DOMAIN);
+            params.subject_alt_names = vec![SanType::URI(uri.as_str().try_into().expect("ASCII"))];
+            params.signed_by(key, &self.0).expect("signed").der().to_vec()
+        }
+    }
+
+    fn folder() -> (tempfile::TempDir, IdentityFolder) {
+        let parent = tempfile::tempdir().expect("a folder");
+        let folder = IdentityFolder::open(parent.path().join("identity")).expect("opened");
+        (parent, folder)
+    }
+
+    #[test]
+    fn a_key_stays_the_same_for_its_token_and_no_other() {
+        let (_parent, folder) = folder();
+        let ca = Ca::new();
+        let token = ca.file("n", "t").token_digest();
+        let key = folder.key_for(&token).expect("made");
+        let again = IdentityFolder::open(folder.folder.clone()).expect("opened").key_for(&token).expect("there");
+        assert_eq!(key.der_bytes(), again.der_bytes());
+        let other = folder.key_for(&ca.file("n", "another").token_digest()).expect("made");
+        assert_ne!(key.der_bytes(), other.der_bytes());
+    }
+
+    #[test]
+    fn an_identity_that_is_adopted_is_read_back_after_a_restart() {
+        let (_parent, folder) = folder();
+        assert!(folder.load().expect("readable").is_none());
+        let ca = Ca::new();
+        let file = ca.file("n", "t");
+        let key = folder.key_for(&file.token_digest()).expect("made");
+        folder.adopt(&file, "u", &ca.certify(&key, "n", "u")).expect("adopted");
+        let read = IdentityFolder::open(folder.folder.clone()).expect("opened").load().expect("readable");
+        let read = read.expect("there");
+        assert_eq!((read.node.name.as_str(), read.node.uid.as_str()), ("n", "u"));
+        assert_eq!((read.token_digest, read.endpoint), (file.token_digest(), file.endpoint.clone()));
+    }
+
+    #[test]
+    fn a_key_whose_certificate_was_lost_is_shown_again() {
+        let (_parent, folder) = folder();
+        let ca = Ca::new();
+        let file = ca.file("n", "t");
+        let key = folder.key_for(&file.token_digest()).expect("made");
+        folder.adopt(&file, "u", &ca.certify(&key, "n", "u")).expect("adopted");
+        let whole = folder.key_for(&ca.file("n", "new").token_digest()).expect("made");
+        assert_ne!(key.der_bytes(), whole.der_bytes(), "an identity that is whole gives its key to no other token");
+        fs::remove_dir_all(folder.folder.join("next")).expect("removed");
+        fs::remove_file(folder.folder.join(CERTIFICATE)).expect("lost");
+        assert_eq!(folder.key_for(&file.token_digest()).expect("there").der_bytes(), key.der_bytes());
+    }
+
+    #[test]
+    fn a_certificate_for_another_node_or_key_is_not_adopted() {
+        let (_parent, folder) = folder();
+        let ca = Ca::new();
+        let file = ca.file("n", "t");
+        let key = folder.key_for(&file.token_digest()).expect("made");
+        let other = KeyPair::generate().expect("a key");
+        for certificate in [
+            ca.certify(&key, "other", "u"),
+            ca.certify(&key, "n", "another-uid"),
+            ca.certify(&other, "n", "u"),
+            b"garbage".to_vec(),
+        ] {
+            assert!(folder.adopt(&file, "u", &certificate).is_err());
+            assert!(folder.load().expect("readable").is_none());
+        }
+    }
+
+    /// The files of a new identity, complete in `next/`, and the old one in place.
+    fn about_to_replace() -> (tempfile::TempDir, IdentityFolder) {
+        let (parent, folder) = folder();
+        let ca = Ca::new();
+        let old = ca.file("n", "old");
+        let key = folder.key_for(&old.token_digest()).expect("made");
+        folder.adopt(&old, "u1", &ca.certify(&key, "n", "u1")).expect("adopted");
+
+        let aside = parent.path().join("aside");
+        let new = ca.file("n", "new");
+        let key = folder.key_for(&new.token_digest()).expect("made");
+        let elsewhere = IdentityFolder::open(aside.clone()).expect("opened");
+        fs::rename(folder.folder.join("next"), aside.join("next")).expect("moved");
+        elsewhere.adopt(&new, "u2", &ca.certify(&key, "n", "u2")).expect("adopted");
+        fs::create_dir(folder.folder.join("next")).expect("made");
+        for name in [KEY, CERTIFICATE, NODE] {
+            fs::rename(aside.join(name), folder.next(name)).expect("moved");
+        }
+        (parent, folder)
+    }
+
+    #[test]
+    fn a_crash_at_any_point_of_a_replacement_leaves_the_old_identity_or_the_new_one() {
+        // Before the new one is whole: the old one stays.
+        let (_parent, folder) = about_to_replace();
+        fs::remove_file(folder.next(NODE)).expect("removed");
+        let read = IdentityFolder::open(folder.folder.clone()).expect("opened").load().expect("readable");
+        assert_eq!(read.map(|identity| identity.node.uid), Some("u1".to_owned()));
+        // After each file that was moved: the new one.
+        for moved in 0..3 {
+            let (_parent, folder) = about_to_replace();
+            for name in &[KEY, CERTIFICATE, NODE][..moved] {
+                fs::rename(folder.next(name), folder.folder.join(name)).expect("moved");
+            }
+            let read = IdentityFolder::open(folder.folder.clone()).expect("opened").load().expect("readable");
+            let read = read.expect("there");
+            assert_eq!(read.node.uid, "u2", "after {moved} files");
+            // Key and certificate belong together, or no configuration can be made of them.
+            tls::client(&read.authority_pem, Some(read.credentials())).expect("they fit");
+        }
+    }
 }

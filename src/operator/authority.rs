@@ -193,3 +193,91 @@ fn validity(certificate: &CertificateDer<'_>) -> Result<(Timestamp, Timestamp), 
     let validity = certificate.validity();
     Ok((date(validity.not_before.timestamp())?, date(validity.not_after.timestamp())?))
 }
+
+#[cfg(test)]
+mod tests {
+    use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+    use super::*;
+    use crate::tunnel::tls::node_of;
+
+    fn authority() -> Authority {
+        let now = Timestamp::from_second(1_800_000_000).expect("in range");
+        Authority::read(&Authority::make(now).expect("made")).expect("read")
+    }
+
+    fn node() -> NodeId {
+        NodeId { namespace: "plant-a".into(), name: "press-07".into(), uid: "0b-1".into() }
+    }
+
+    #[test]
+    fn a_nodes_certificate_names_it_and_is_for_clients_alone() {
+        let authority = authority();
+        let key = KeyPair::generate().expect("a key");
+        // What the request asks for beyond its key is not given.
+        let mut wish = CertificateParams::new(["windlass.example.com".to_owned()]).expect("valid");
+        wish.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        wish.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let request = wish.serialize_request(&key).expect("signed");
+        let checked = CheckedRequest::check(request.der()).expect("valid");
+        let der = authority.node(&checked, &node()).expect("signed");
+        assert_eq!(node_of(&der).expect("a node"), node());
+
+        let (_, certificate) = X509Certificate::from_der(&der).expect("a certificate");
+        assert!(!certificate.is_ca());
+        let usage = certificate.extended_key_usage().expect("readable").expect("there").value;
+        assert!(usage.client_auth && !usage.server_auth);
+        let names = certificate.subject_alternative_name().expect("readable").expect("there").value;
+        assert_eq!(names.general_names.len(), 1);
+        assert_eq!(checked.key_digest(), Digest::of(certificate.public_key().raw));
+        let (from, until) = (certificate.validity().not_before, certificate.validity().not_after);
+        assert_eq!(from.timestamp(), 1_800_000_000 - 30 * 86_400);
+        assert_eq!(until.timestamp(), 1_800_000_000 + 3650 * 86_400);
+    }
+
+    #[test]
+    fn a_request_that_is_not_signed_by_its_key_is_refused() {
+        let key = KeyPair::generate().expect("a key");
+        let mut request = CertificateParams::default().serialize_request(&key).expect("signed").der().to_vec();
+        let last = request.len() - 1;
+        request[last] ^= 1;
+        assert!(CheckedRequest::check(&request).is_err());
+        assert!(CheckedRequest::check(b"").is_err());
+        assert!(CheckedRequest::check(&[0x30; 100]).is_err());
+    }
+
+    #[test]
+    fn keys_other_than_p256_and_ed25519_are_refused() {
+        for (algorithm, taken) in [
+            (&rcgen::PKCS_ECDSA_P256_SHA256, true),
+            (&rcgen::PKCS_ED25519, true),
+            (&rcgen::PKCS_ECDSA_P384_SHA384, false),
+        ] {
+            let key = KeyPair::generate_for(algorithm).expect("a key");
+            let request = CertificateParams::default().serialize_request(&key).expect("signed");
+            assert_eq!(CheckedRequest::check(request.der()).is_ok(), taken, "{algorithm:?}");
+        }
+    }
+
+    #[test]
+    fn two_authorities_have_different_names() {
+        let subject = |authority: &Authority| {
+            let der = authority.certificate();
+            X509Certificate::from_der(&der).expect("a certificate").1.subject().to_string()
+        };
+        assert_ne!(subject(&authority()), subject(&authority()));
+    }
+
+    #[test]
+    fn a_damaged_secret_is_told_by_its_key() {
+        let now = Timestamp::from_second(1_800_000_000).expect("in range");
+        for key in [CERTIFICATE, KEY, CONTENT_KEY] {
+            let mut data = Authority::make(now).expect("made");
+            data.insert(key.to_owned(), ByteString(b"x".to_vec()));
+            let error = Authority::read(&data).err().expect("damaged").to_string();
+            assert!(error.contains(key), "{error}");
+            data.remove(key);
+            assert!(Authority::read(&data).err().expect("missing").to_string().contains("is missing"));
+        }
+    }
+}

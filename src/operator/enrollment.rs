@@ -261,3 +261,76 @@ pub async fn mark_used(client: Client, node: &NodeId) -> Result<(), kube::Error>
     secret.annotations_mut().insert(USED_ANNOTATION.to_owned(), "true".to_owned());
     api.replace(&secret_name, &PostParams::default(), &secret).await.map(|_| ())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authority() -> Authority {
+        let now = jiff::Timestamp::from_second(1_800_000_000).expect("in range");
+        Authority::read(&Authority::make(now).expect("made")).expect("read")
+    }
+
+    fn rendered() -> (Secret, String) {
+        let mut node = EdgeNode::new("n", Default::default());
+        node.metadata.namespace = Some("a".into());
+        node.metadata.uid = Some("u".into());
+        let id = NodeId { namespace: "a".into(), name: "n".into(), uid: "u".into() };
+        let url = Endpoint::parse("wss://windlass.example.com:8443").expect("valid");
+        let token = new_token();
+        (render(&authority(), &node, &id, &url, &token).expect("rendered"), token)
+    }
+
+    #[test]
+    fn the_secret_belongs_to_its_edgenode_and_holds_a_file_for_the_agent() {
+        let (secret, token) = rendered();
+        let owner = &secret.owner_references()[0];
+        assert_eq!((owner.kind.as_str(), owner.uid.as_str(), owner.controller), ("EdgeNode", "u", Some(true)));
+        assert_eq!(owner.block_owner_deletion, Some(true));
+        assert_eq!(token.len(), 43, "32 bytes in base64");
+        let file = &secret.data.as_ref().expect("data")[FILE].0;
+        let file: serde_json::Value = serde_saphyr::from_str(std::str::from_utf8(file).expect("text")).expect("YAML");
+        assert_eq!(file["url"], "wss://windlass.example.com:8443");
+        assert_eq!((&file["node"]["namespace"], &file["node"]["name"]), (&"a".into(), &"n".into()));
+        assert_eq!(file["token"], token);
+        assert!(file["certificateAuthority"].as_str().expect("text").starts_with("-----BEGIN CERTIFICATE-----"));
+    }
+
+    #[test]
+    fn a_token_is_good_for_the_first_key_until_its_certificate_has_connected() {
+        let (fresh, token) = rendered();
+        let (key, other) = (Digest::of(b"key"), Digest::of(b"other"));
+        let with = |annotations: &[(&str, &str)]| {
+            let mut secret = fresh.clone();
+            for (name, value) in annotations {
+                secret.annotations_mut().insert((*name).to_owned(), (*value).to_owned());
+            }
+            secret
+        };
+        let hex = key.to_string();
+        let bound = with(&[(BOUND_KEY_ANNOTATION, &hex)]);
+        let used = with(&[(BOUND_KEY_ANNOTATION, &hex), (USED_ANNOTATION, "true")]);
+        let mut foreign = fresh.clone();
+        foreign.type_ = Some("Opaque".into());
+        let mut emptied = fresh.clone();
+        emptied.data = None;
+        for (secret, uid, token, key, verdict) in [
+            (Some(&fresh), Some("u"), token.as_str(), &key, Verdict::Bind),
+            (Some(&fresh), Some("u"), "guessed", &key, Verdict::Unknown),
+            (Some(&fresh), Some("u"), "", &key, Verdict::Unknown),
+            (Some(&fresh), Some("u2"), &token, &key, Verdict::Unknown),
+            (Some(&fresh), None, &token, &key, Verdict::Unknown),
+            (None, Some("u"), &token, &key, Verdict::Unknown),
+            (Some(&bound), Some("u"), &token, &key, Verdict::Repeat),
+            (Some(&bound), Some("u"), &token, &other, Verdict::Bound),
+            (Some(&bound), Some("u"), "guessed", &key, Verdict::Unknown),
+            (Some(&used), Some("u"), &token, &key, Verdict::Used),
+            (Some(&used), Some("u"), &token, &other, Verdict::Used),
+            (Some(&used), Some("u"), "guessed", &key, Verdict::Unknown),
+            (Some(&foreign), Some("u"), &token, &key, Verdict::Unknown),
+            (Some(&emptied), Some("u"), "", &key, Verdict::Unknown),
+        ] {
+            assert_eq!(judge(secret, uid, token, key), verdict, "{uid:?} {token}");
+        }
+    }
+}

@@ -136,14 +136,13 @@ where
             return Greeting::SentAway;
         }
     };
-    if !sessions.may_open(&node, hello.last_session) {
-        let message = "another machine is connected with the same identity; one of the two must be enrolled anew";
+    let status = status_session.and_then(|id| u64::try_from(id).ok()).unwrap_or(0);
+    let Some((number, slot)) = sessions.open(&node, hello.last_session, status, (gate.clock)()) else {
+        let message = "another machine took over with the same identity; one of the two must be enrolled anew";
         warn!(%node, last_session = hello.last_session, "agent sent away: {message}");
-        channel.close(Some(&go_away(Reason::Replaced, gate.heartbeat.patience(), message))).await;
+        channel.close(Some(&go_away(Reason::Replaced, REPLACED_RETRY_AFTER, message))).await;
         return Greeting::SentAway;
-    }
-    let number = hello.last_session.max(status_session.and_then(|id| u64::try_from(id).ok()).unwrap_or(0)) + 1;
-    let slot = sessions.open(&node, number, (gate.clock)());
+    };
     let open = Open { sessions, node, number, clock: gate.clock };
     let Open { node, .. } = &open;
     info!(%node, session = number, version = hello.agent_version, "session opened");

@@ -76,6 +76,8 @@ struct Entry {
     view: SessionView,
     /// Whether the agent has said anything since it was welcomed.
     answered: bool,
+    /// Highest number of a session that was replaced while it was up.
+    replaced: Option<u64>,
     orders: watch::Sender<Orders>,
 }
 
@@ -88,37 +90,45 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Opens a session with this number and ends the one before it. The returned slot holds the document that the
-    /// one before it was to deliver, so that a reconnect waits for nothing.
-    pub fn open(&self, node: &NodeId, number: u64, now: Timestamp) -> watch::Receiver<Orders> {
+    /// Opens a session for an agent that was welcomed last with number `last_session`, and ends the one before it.
+    /// Its number is above those, and above `status`, the one in the EdgeNode's status. The returned slot holds the
+    /// document that the session before it was to deliver, so that a reconnect waits for nothing.
+    ///
+    /// `None` for who held a session that was replaced while it was up, as long as what replaced it is up: an agent
+    /// whose connection only broke has been welcomed with a later number since, so these are two machines with one
+    /// identity, which would chase each other away for ever.
+    pub fn open(
+        &self,
+        node: &NodeId,
+        last_session: u64,
+        status: u64,
+        now: Timestamp,
+    ) -> Option<(u64, watch::Receiver<Orders>)> {
         let mut nodes = lock(&self.nodes);
         let key = NodeKey::from(node);
-        let (mut report, mut document) = (None, None);
-        if let Some(before) = nodes.remove(&key).filter(|before| before.view.uid == node.uid) {
-            before.orders.send_modify(|orders| orders.end = Some(End::Replaced));
+        let (mut report, mut document, mut replaced) = (None, None, None);
+        let mut number = last_session.max(status);
+        if let Some(before) = nodes.get(&key).filter(|before| before.view.uid == node.uid) {
+            // One whose agent has not said anything may be one whose Welcome was lost: nobody holds it.
+            let held = matches!(before.view.link, Link::Up(_)) && before.answered;
+            if held && before.replaced.is_some_and(|replaced| last_session <= replaced) {
+                return None;
+            }
+            replaced = if held { Some(before.view.number) } else { before.replaced };
+            number = number.max(before.view.number);
             document = before.orders.borrow().document.clone();
-            report = before.view.report;
+            report = before.view.report.clone();
+        }
+        number += 1;
+        if let Some(before) = nodes.remove(&key) {
+            before.orders.send_modify(|orders| orders.end = Some(End::Replaced));
         }
         let (orders, slot) = watch::channel(Orders { document, end: None });
         let view = SessionView { uid: node.uid.clone(), number, link: Link::Up(now), report, has_reported: false };
-        nodes.insert(key.clone(), Entry { view, answered: false, orders });
+        nodes.insert(key.clone(), Entry { view, answered: false, replaced, orders });
         drop(nodes);
         self.mark(key);
-        slot
-    }
-
-    /// Whether an agent that was welcomed last with this number may open a session now. Not while a session with
-    /// another number is up: its holder is another machine with the same identity, and the two would chase each
-    /// other away for ever. If it is only half-open, it is found so soon.
-    ///
-    /// A session whose agent has not said anything yet counts for nothing: its Welcome may have been lost.
-    pub fn may_open(&self, node: &NodeId, last_session: u64) -> bool {
-        lock(&self.nodes).get(&NodeKey::from(node)).is_none_or(|entry| {
-            entry.view.uid != node.uid
-                || matches!(entry.view.link, Link::Down(_))
-                || !entry.answered
-                || entry.view.number == last_session
-        })
+        Some((number, slot))
     }
 
     /// Notes that the agent has said something since it was welcomed.
@@ -224,50 +234,83 @@ mod tests {
         Timestamp::from_second(second).expect("in range")
     }
 
+    fn opened(sessions: &Sessions, last: u64, number: u64) -> watch::Receiver<Orders> {
+        let (got, slot) = sessions.open(&node(), last, 0, at(1)).expect("opened");
+        assert_eq!(got, number);
+        slot
+    }
+
     #[test]
     fn a_second_session_replaces_the_first_whose_words_no_longer_count() {
         let sessions = Sessions::default();
-        let first = sessions.open(&node(), 1, at(1));
-        let second = sessions.open(&node(), 2, at(2));
+        let first = opened(&sessions, 0, 1);
+        let second = opened(&sessions, 1, 2);
         assert_eq!(first.borrow().end, Some(End::Replaced));
         assert_eq!(second.borrow().end, None);
         sessions.report(&node(), 1, Report { progressing: true, ..Report::default() });
         sessions.close(&node(), 1, at(3));
         let view = sessions.view(&NodeKey::from(&node())).expect("known");
-        assert_eq!((view.number, view.link, view.report), (2, Link::Up(at(2)), None));
+        assert_eq!((view.number, view.link, view.report), (2, Link::Up(at(1)), None));
     }
 
     #[test]
     fn a_new_session_begins_with_the_document_of_the_one_before() {
         let sessions = Sessions::default();
-        let _first = sessions.open(&node(), 1, at(1));
+        let _first = opened(&sessions, 0, 1);
         let document = Document::new(vec![1], [].into(), false);
         sessions.deliver(&NodeKey::from(&node()), &document);
-        let second = sessions.open(&node(), 2, at(2));
+        let second = opened(&sessions, 1, 2);
         assert_eq!(second.borrow().document.as_ref(), Some(&document));
         let other = NodeId { uid: "other".into(), ..node() };
-        assert_eq!(sessions.open(&other, 1, at(3)).borrow().document, None);
+        let (_, third) = sessions.open(&other, 0, 0, at(3)).expect("opened");
+        assert_eq!(third.borrow().document, None);
     }
 
     #[test]
-    fn a_machine_with_a_copied_identity_does_not_replace_the_one_that_is_connected() {
+    fn numbers_go_up_whoever_remembers_the_highest() {
         let sessions = Sessions::default();
-        assert!(sessions.may_open(&node(), 0), "the first");
-        let _slot = sessions.open(&node(), 7, at(1));
-        assert!(sessions.may_open(&node(), 6), "the Welcome may have been lost");
-        sessions.answered(&node(), 7);
-        assert!(!sessions.may_open(&node(), 6), "another machine");
-        assert!(!sessions.may_open(&node(), 0), "another machine");
-        assert!(sessions.may_open(&node(), 7), "the same agent, after its connection broke");
-        assert!(sessions.may_open(&NodeId { uid: "other".into(), ..node() }, 0), "the EdgeNode was made anew");
-        sessions.close(&node(), 7, at(2));
-        assert!(sessions.may_open(&node(), 6), "nobody is connected");
+        let number = |last, status| sessions.open(&node(), last, status, at(1)).expect("opened").0;
+        assert_eq!([number(0, 0), number(0, 0), number(7, 3), number(0, 20), number(0, 0)], [1, 2, 8, 21, 22]);
+    }
+
+    #[test]
+    fn of_two_machines_with_one_identity_the_second_stays() {
+        for copied_at in [6, 7] {
+            the_second_stays(copied_at);
+        }
+    }
+
+    fn the_second_stays(copied_at: u64) {
+        let sessions = Sessions::default();
+        let open = |last| {
+            let (number, _) = sessions.open(&node(), last, 0, at(1))?;
+            sessions.answered(&node(), number);
+            Some(number)
+        };
+        assert_eq!(open(6), Some(7), "the first machine");
+        assert_eq!(open(copied_at), Some(8), "a copy of it");
+        assert_eq!(open(7), None, "the first machine comes back");
+        assert_eq!(open(8), Some(9), "the copy, after its connection broke");
+        assert_eq!(open(7), None, "the first machine still");
+        assert_eq!(open(3), None, "another copy");
+        sessions.close(&node(), 9, at(2));
+        assert_eq!(open(7), Some(10), "the first machine, when nobody is connected");
+    }
+
+    #[test]
+    fn an_agent_whose_welcome_was_lost_is_no_other_machine() {
+        let sessions = Sessions::default();
+        let _lost = opened(&sessions, 5, 6);
+        let _lost_again = opened(&sessions, 5, 7);
+        let _slot = opened(&sessions, 5, 8);
+        sessions.answered(&node(), 8);
+        let _later = opened(&sessions, 8, 9);
     }
 
     #[tokio::test]
     async fn an_identical_report_is_no_change() {
         let sessions = Sessions::default();
-        let _slot = sessions.open(&node(), 1, at(1));
+        let _slot = opened(&sessions, 0, 1);
         sessions.report(&node(), 1, Report::default());
         assert_eq!(sessions.changes().await.len(), 1);
         sessions.report(&node(), 1, Report::default());

@@ -56,7 +56,7 @@ impl Refusal {
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptError {
     /// The handshake failed, or the other side refused the certificate.
-    #[error("TLS: {0}")]
+    #[error("TLS handshake: {0}")]
     Tls(#[source] io::Error),
     /// Answered with a refusal.
     #[error("refused with {}: {}: {}", .0.status.as_u16(), .0.reason, .0.message)]

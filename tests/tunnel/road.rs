@@ -221,7 +221,7 @@ async fn a_copy_of_an_identity_takes_the_session_once_and_is_then_left_alone() {
 
     // And when it does come back, the other's session stays.
     let mut original = Agent::start_again(original.stop().await);
-    original.fails("another machine is connected with the same identity").await;
+    original.fails("another machine took over with the same identity").await;
     assert!(is_up(&operator.sessions, "n"));
     assert_eq!(operator.sessions.view(&key("n")).map(|view| view.number), Some(2));
     original.stop().await;

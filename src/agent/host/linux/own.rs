@@ -33,3 +33,23 @@ pub fn write_private_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(&beside, path)?;
     path.parent().map_or(Ok(()), sync_directory)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_private_can_be_read_by_nobody_else() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let folder = parent.path().join("private");
+        DirBuilder::new().mode(0o755).create(&folder).expect("made");
+        create_private_directory(&folder).expect("closed");
+        let file = folder.join("key.pem");
+        fs::write(&file, "old").expect("written");
+        write_private_file(&file, b"new").expect("replaced");
+        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        assert_eq!((mode(&folder), mode(&file)), (0o700, 0o600));
+        assert_eq!(fs::read(&file).expect("there"), b"new");
+        assert_eq!(fs::read_dir(&folder).expect("there").count(), 1, "nothing is left beside it");
+    }
+}
