@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use tracing::{debug, warn};
+
 use super::{
     apply::{CrashPoint, Ground, Undone, carry_out, recover},
     contents::Contents,
@@ -104,11 +106,15 @@ impl Converger {
                     break;
                 }
                 begun += 1;
+                debug!(path = %action.path, deed = action.deed.word());
                 match carry_out(ground(&self.host, &self.store, &self.contents, &self.crash), &mut self.ledger, action)
                 {
                     Ok(()) => self.retries.worked(&identity),
                     Err(Undone::Trouble(trouble)) => {
-                        tracing::warn!(path = %action.path, reason = trouble.reason, message = trouble.message);
+                        // Once for each trouble, not for each time it is tried again.
+                        if self.retries.last(&identity, &action.wish, now).is_none_or(|(last, _)| *last != trouble) {
+                            warn!(path = %action.path, reason = trouble.reason, trouble.message);
+                        }
                         self.retries.failed(&identity, &action.wish, trouble, now);
                     }
                     Err(Undone::Store(error)) => {

@@ -103,6 +103,20 @@ pub enum Deed {
     Note,
 }
 
+impl Deed {
+    /// For logs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::CreateDirectory(_) => "create directory",
+            Self::WriteFile(..) => "write file",
+            Self::SetAttributes(_) => "set attributes",
+            Self::RemoveFile => "remove file",
+            Self::RemoveDirectory { .. } => "remove directory",
+            Self::Note => "note",
+        }
+    }
+}
+
 /// Decides.
 pub fn plan(situation: &Situation<'_>) -> Plan {
     let mut planner = Planner {

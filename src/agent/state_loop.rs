@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::{
     apply::CrashPoint,
@@ -74,6 +74,8 @@ pub struct StateLoop {
     applied: Option<Revision>,
     damage: Option<String>,
     unwritable: Option<String>,
+    /// The document after which contents were discarded.
+    discarded_for: Option<Digest>,
     /// Since when something is under way that was not told yet.
     progressing_since: Option<Instant>,
 }
@@ -109,6 +111,7 @@ impl StateLoop {
             applied,
             damage,
             unwritable: None,
+            discarded_for: None,
             progressing_since: None,
         })
     }
@@ -157,6 +160,9 @@ impl StateLoop {
         match ended {
             Ok(outcome) => {
                 self.unwritable = None;
+                if let Some(outcome) = outcome.as_ref().filter(|outcome| outcome.begun > 0) {
+                    info!(actions = outcome.begun, finished = outcome.finished, "carried out");
+                }
                 let due = outcome.as_ref().and_then(|outcome| outcome.due);
                 let finished = outcome.as_ref().is_none_or(|outcome| outcome.finished);
                 self.outcome = outcome;
@@ -165,6 +171,7 @@ impl StateLoop {
                 if !finished {
                     return Instant::now();
                 }
+                self.discard_contents();
                 let drift = Instant::now() + self.drift_period;
                 due.map_or(drift, |due| drift.min(self.started + due))
             }
@@ -340,16 +347,16 @@ impl StateLoop {
             info!(%revision, "applied");
         }
         self.applied = revision;
-        self.discard_contents();
     }
 
-    /// Contents that the document does not name are not needed any more.
-    fn discard_contents(&self) {
-        let Some(held) = &self.held else { return };
+    /// Contents that the document does not name are not needed any more: once for each document.
+    fn discard_contents(&mut self) {
+        let Some(held) = self.held.as_ref().filter(|held| self.discarded_for != Some(held.digest)) else { return };
         let mut keep: HashSet<Digest> = held.document.files.iter().map(|file| file.source.digest()).collect();
         keep.insert(held.digest);
-        if let Err(error) = self.contents.retain(&keep) {
-            tracing::warn!(%error, "cannot discard contents that are no longer needed");
+        match self.contents.retain(&keep) {
+            Ok(()) => self.discarded_for = Some(held.digest),
+            Err(error) => warn!(%error, "cannot discard contents that are no longer needed"),
         }
     }
 }

@@ -214,14 +214,7 @@ async fn control(
         dirty.stream().map(|key| Ok::<_, std::convert::Infallible>(reference(&key))).take_until(ended.cancelled());
     let store = context.nodes.store();
     let config = controller::Config::default().concurrency(CONCURRENCY);
-    let reconciles = applier(
-        |node, context| Box::pin(reconcile(node, context)),
-        retry,
-        context,
-        store,
-        queue,
-        config,
-    );
+    let reconciles = applier(|node, context| Box::pin(reconcile(node, context)), retry, context, store, queue, config);
     pin!(reconciles)
         .for_each(|result| async move {
             // A node that is gone, or whose error `retry` has told already.
