@@ -482,4 +482,17 @@ mod tests {
         }
         assert!(delivery.want(want(&digest, 0, 1)).is_err());
     }
+
+    fn size_of_future<A, F>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_session_at_rest_takes_little_memory() {
+        use tokio::net::TcpStream;
+        let (task, session) = (size_of_future(Session::<TcpStream>::run), size_of::<Session<TcpStream>>());
+        // As measured, with some room. Beside it: TLS and WebSocket buffers, and the kernel's.
+        assert!(task <= 256, "{task} bytes");
+        assert!(session <= 2048, "{session} bytes");
+    }
 }
