@@ -69,9 +69,7 @@ impl Publisher {
             "status": difference(&before, &after),
         });
         let api = self.api(node);
-        let (name, params) = (node.name_any(), PatchParams::apply(FIELD_MANAGER));
-        let params = PatchParams { force: false, ..params };
-        let patch = Patch::Merge(patch);
+        let (name, params, patch) = (node.name_any(), params(), Patch::Merge(patch));
         self.write("status", api.patch_status(&name, &params, &patch)).await
     }
 
@@ -83,7 +81,7 @@ impl Publisher {
             finalizers.push(CLEANUP_FINALIZER.to_owned());
         }
         let patch = json!({"metadata": {"resourceVersion": node.resource_version(), "finalizers": finalizers}});
-        let (name, params, patch) = (node.name_any(), PatchParams::default(), Patch::Merge(patch));
+        let (name, params, patch) = (node.name_any(), params(), Patch::Merge(patch));
         self.write("finalizer", self.api(node).patch(&name, &params, &patch)).await
     }
 
@@ -141,6 +139,10 @@ impl Publisher {
         self.metrics.wrote(kind, outcome);
         result
     }
+}
+
+fn params() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
 /// The merge patch from one object to another: what differs, and null for what is no longer there.

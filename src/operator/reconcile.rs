@@ -16,7 +16,7 @@ use super::{
     accept::{Directory as _, Gate},
     authority::Authority,
     decide::{Decision, Enrollment, Finalizer, Inputs, Limits, Memory, Rendering, decide},
-    directory::Nodes,
+    directory::{Nodes, reference},
     enrollment::{self, EnrollmentError},
     gather::{Gatherer, Unresolved},
     metrics::Metrics,
@@ -29,7 +29,7 @@ use super::{
     watch::key_of,
 };
 use crate::{
-    api::EdgeNode,
+    api::{CLEANUP_FINALIZER, DeletionPolicy, EdgeNode},
     model::{Digest, NodeId},
     tunnel::endpoint::Endpoint,
 };
@@ -114,6 +114,10 @@ pub async fn reconcile(node: Arc<EdgeNode>, context: Arc<Context>) -> Result<Act
     let seconds = (context.clock)().duration_since(begun).as_secs_f64();
     context.metrics.reconciled(if result.is_ok() { "ok" } else { "error" }, seconds);
     context.remember(&key, |state| state.failures = if result.is_ok() { 0 } else { state.failures.saturating_add(1) });
+    if context.nodes.store().get(&reference(&key)).is_none() {
+        // It went while this was under way.
+        context.forget(&key);
+    }
     result
 }
 
@@ -219,7 +223,7 @@ async fn rendering(
     before: Option<(Digest, Rendering)>,
     context: &Context,
 ) -> Result<Rendering, ReconcileError> {
-    if node.metadata.deletion_timestamp.is_some() {
+    if is_to_be_cleaned_up(node) {
         return Ok(Rendering::Document(render::cleanup(id)));
     }
     let objects = objects_of(&key.namespace, &node.spec);
@@ -254,6 +258,14 @@ async fn rendering(
     Ok(rendering)
 }
 
+/// A deletion alone empties no machine: other finalizers may hold an EdgeNode whose policy is Orphan, or whose
+/// clean-up somebody has called off by removing its finalizer.
+fn is_to_be_cleaned_up(node: &EdgeNode) -> bool {
+    node.metadata.deletion_timestamp.is_some()
+        && node.spec.deletion_policy == DeletionPolicy::Cleanup
+        && node.finalizers().iter().any(|f| f == CLEANUP_FINALIZER)
+}
+
 fn is_forbidden(missing: &[render::Missing]) -> bool {
     missing.iter().any(|m| matches!(m.why, Unresolved::Forbidden(_)))
 }
@@ -278,7 +290,9 @@ async fn enrollment(id: &NodeId, node: &EdgeNode, context: &Context) -> Result<E
     if is_there || node.metadata.deletion_timestamp.is_some() {
         return Ok(Enrollment::Written(name));
     }
-    match enrollment::ensure(context.client.clone(), &context.authority, node, &context.url).await {
+    let ensured = enrollment::ensure(context.client.clone(), &context.authority, node, &context.url).await;
+    context.metrics.wrote("enrollment", if ensured.is_ok() { "ok" } else { "error" });
+    match ensured {
         Ok(()) => Ok(Enrollment::Written(name)),
         Err(conflict @ EnrollmentError::Conflict(_)) => Ok(Enrollment::Conflict(conflict.to_string())),
         Err(error) => Err(ReconcileError::Enrollment(error)),

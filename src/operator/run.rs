@@ -1,6 +1,7 @@
 //! Starts the operator's parts, holds them, and ends them in order. In: settings. IO: everything, through the parts.
 
 use std::{
+    convert::Infallible,
     pin::pin,
     sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
@@ -46,6 +47,8 @@ use crate::{api::EdgeNode, tunnel::keepalive::Heartbeat};
 
 /// Reconciles at a time: enough to hide the API server's latency, few enough to leave it to others.
 const CONCURRENCY: u16 = 32;
+/// EdgeNodes, ConfigMaps, Secrets.
+const KINDS: u32 = 3;
 /// How long what is under way may take to end.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// Pauses between tries to load the authority.
@@ -73,7 +76,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
         nodes: Arc::clone(&nodes),
         sessions: Arc::clone(&sessions),
     };
-    let admin = tokio::spawn(admin::serve(admin, endpoints, ended.clone()));
+    let mut admin = tokio::spawn(admin::serve(admin, endpoints, ended.clone()));
     info!(tunnel = %tunnel_address, admin = %admin_address, url = settings.tunnel_url.authority(), "listening");
 
     let loading = authority(&client, &namespace, &settings.authority_secret);
@@ -102,16 +105,22 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
         clock: Timestamp::now,
         states: Mutex::default(),
     });
-    let serving = tokio::spawn(accept::serve(tunnel, gate, sessions, shutdown.clone()));
+    let mut serving = tokio::spawn(accept::serve(tunnel, gate, sessions, shutdown.clone()));
     readiness.listening.store(true, Ordering::Release);
     if let Some(file) = &settings.ready_file {
         std::fs::write(file, format!("tunnel={tunnel_address}\nadmin={admin_address}\n"))
             .with_context(|| format!("cannot write --ready-file {}", file.display()))?;
     }
 
-    let controlling =
-        tokio::spawn(control(client, settings.namespaces.0.clone(), context, readiness.clone(), ended.clone()));
-    shutdown.cancelled().await;
+    let controlling = control(client, settings.namespaces.0.clone(), context, readiness.clone(), ended.clone());
+    let mut controlling = tokio::spawn(controlling);
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        // None of them ends by itself: without one of them there is no operator.
+        result = &mut controlling => anyhow::bail!("the controller ended: {result:?}"),
+        result = &mut serving => anyhow::bail!("the tunnel's listener ended: {result:?}"),
+        result = &mut admin => anyhow::bail!("the admin endpoints ended: {result:?}"),
+    }
     readiness.draining.store(true, Ordering::Release);
     info!("shutting down: telling agents, writing what is under way");
     serving.await.context("the tunnel's listener")?;
@@ -174,9 +183,9 @@ async fn control(
     context: Arc<Context>,
     readiness: Arc<Readiness>,
     ended: CancellationToken,
-) {
+) -> anyhow::Result<()> {
     let dirty = Arc::new(Dirty::default());
-    // How many of the three kinds have had their first list.
+    // How many kinds have had their first list.
     let (synced, mut all_synced) = tokio::sync::watch::channel(0);
     let mut watches = JoinSet::new();
     watches.spawn(watch_nodes(&client, &namespaces, &context, &dirty, &synced));
@@ -203,26 +212,27 @@ async fn control(
         }
     });
 
-    let first_lists = all_synced.wait_for(|kinds| *kinds == 3);
+    let first_lists = all_synced.wait_for(|kinds| *kinds == KINDS);
     if ended.run_until_cancelled(first_lists).await.is_none_or(|result| result.is_err()) {
-        return;
+        return Ok(());
     }
     readiness.synced.store(true, Ordering::Release);
     info!(nodes = context.nodes.store().len(), "watching");
 
-    let queue =
-        dirty.stream().map(|key| Ok::<_, std::convert::Infallible>(reference(&key))).take_until(ended.cancelled());
+    let queue = dirty.stream().map(|key| Ok::<_, Infallible>(reference(&key))).take_until(ended.cancelled());
     let store = context.nodes.store();
     let config = controller::Config::default().concurrency(CONCURRENCY);
     let reconciles = applier(|node, context| Box::pin(reconcile(node, context)), retry, context, store, queue, config);
-    pin!(reconciles)
-        .for_each(|result| async move {
-            // A node that is gone, or whose error `retry` has told already.
-            if let Err(error) = result {
-                debug!(%error, "not reconciled");
-            }
-        })
-        .await;
+    let reconciling = reconciles.for_each(|result| async move {
+        // A node that is gone, or whose error `retry` has told already.
+        if let Err(error) = result {
+            debug!(%error, "not reconciled");
+        }
+    });
+    tokio::select! {
+        () = reconciling => Ok(()),
+        ended = watches.join_next() => anyhow::bail!("a watch ended: {ended:?}"),
+    }
 }
 
 fn watch_nodes(
@@ -237,12 +247,16 @@ fn watch_nodes(
     async move {
         let mut changes = pin!(changes);
         while let Some(change) = changes.next().await {
-            match &change {
-                Change::Gone(key) => context.forget(key),
-                Change::Synced => synced.send_modify(|kinds| *kinds += 1),
-                Change::Applied(_) => {}
+            let (is_gone, is_synced) = (matches!(change, Change::Gone(_)), matches!(change, Change::Synced));
+            let node = context.nodes.take(change);
+            if is_synced {
+                synced.send_modify(|kinds| *kinds += 1);
             }
-            dirty.mark(context.nodes.take(change));
+            if is_gone {
+                node.iter().for_each(|key| context.forget(key));
+            } else {
+                dirty.mark(node);
+            }
         }
     }
 }
