@@ -286,3 +286,34 @@ fn chain(error: &dyn Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_gives_wrong_bytes_is_asked_less_often() {
+        let wait = |error: &FetchError, failures| error.wait(failures, 0.0).as_millis();
+        let (down, wrong) = (FetchError::Download("x".into()), FetchError::Mismatch(Digest::of(b"x")));
+        assert_eq!([0, 1, 2, 20].map(|n| wait(&down, n)), [500, 1000, 2000, 150_000]);
+        assert_eq!([0, 1, 20].map(|n| wait(&wrong, n)), [5000, 10_000, 150_000]);
+        assert_eq!(down.wait(0, 1.0), SHORTEST_WAIT, "jitter only shortens");
+    }
+
+    #[test]
+    fn what_may_hold_a_token_is_not_shown() {
+        assert_eq!(shown("https://x/a?sig=secret#b"), "https://x/a");
+        assert_eq!(shown("https://user:secret@x/a"), "(a URL with credentials)");
+    }
+
+    #[test]
+    fn the_beginning_of_a_range_is_read() {
+        let of = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_RANGE, header::HeaderValue::from_static(value));
+            starts_at(&headers)
+        };
+        assert_eq!(of("bytes 6-10/11"), Some(6));
+        assert_eq!([of("bytes */11"), of("items 6-10/11"), of("")], [None; 3]);
+    }
+}

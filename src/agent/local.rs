@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// The agent's status, as docs/reference/agent-status.md describes it.
+/// The agent's status, as docs/reference/agent.md describes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentStatus {
