@@ -2,7 +2,7 @@
 
 use crate::{
     agent::store::EntryKind,
-    model::{Attributes, DesiredState, Digest, Drift, HostPath, Mode, Source},
+    model::{Attributes, DesiredState, Digest, Drift, HostPath, Mode, Platform, Source},
 };
 
 /// A directory or file that should be.
@@ -61,8 +61,8 @@ pub fn entries(desired: &DesiredState) -> Vec<Entry> {
     directories.sort_by_cached_key(|e| (e.path.components().count(), e.identity.clone()));
     let files = desired.files.iter().map(|file| {
         let mut attributes = file.attributes.clone();
-        if file.source.is_secret() && attributes.mode.is_none() {
-            attributes.mode = Mode::new(0o600);
+        if attributes.mode.is_none() && file.path.platform() == Platform::Posix {
+            attributes.mode = Mode::new(if file.source.is_secret() { 0o600 } else { 0o644 });
         }
         entry(&file.path, Wanted::File(file.source.clone()), attributes, file.drift)
     });
