@@ -2,7 +2,19 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, missing_docs)]
 
-#[allow(dead_code, unused_imports)]
 mod parts;
 
+mod apply;
+mod crashes;
+mod deletion;
+mod drift;
+mod endpoints;
+mod enrollment;
+mod failures;
+mod offline;
+mod ownership;
+mod references;
 mod schema;
+mod services;
+mod sessions;
+mod writes;

@@ -95,18 +95,19 @@ impl Agent {
         process.ended(Duration::from_secs(30)).await.code()
     }
 
-    /// Waits until it ends by itself, and gives the exit code; none after a signal.
-    pub async fn ended(&mut self) -> Option<i32> {
-        let mut process = self.process.take().expect("runs");
-        process.ended(super::PATIENCE).await.code()
+    /// Whether it ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.as_mut().is_none_or(|process| process.has_ended().is_some())
+    }
+
+    /// The revision that it says it carried out.
+    pub fn applied(&self) -> Option<String> {
+        let status: Value = serde_json::from_slice(&self.status(&["-o", "json"]).stdout).ok()?;
+        Some(status.get("appliedRevision")?.as_str()?.to_owned())
     }
 
     pub fn signal(&self, with: Signal) {
         self.process.as_ref().expect("runs").signal(with);
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.process.as_ref().expect("runs").pid()
     }
 
     pub fn state(&self) -> &Path {
@@ -132,6 +133,21 @@ impl Agent {
             .stdin(Stdio::null())
             .output()
             .expect("windlass-agent")
+    }
+
+    /// Waits until it says that it is connected.
+    pub async fn until_connected(&self) {
+        self.until_status("it is connected", |status| status["link"]["state"] == "Connected").await;
+    }
+
+    /// Waits until it says that it is not connected.
+    pub async fn until_disconnected(&self) {
+        self.until_status("it is not connected", |status| status["link"]["state"] != "Connected").await;
+    }
+
+    /// Waits until it says that its EdgeNode is gone and the machine its own again.
+    pub async fn until_released(&self) {
+        self.until_status("it is released", |status| status["link"]["state"] == "Released").await;
     }
 
     /// The same as JSON, once the agent answers.

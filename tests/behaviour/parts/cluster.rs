@@ -27,12 +27,10 @@ pub struct ControlPlane {
 /// A write that the API server answered, as its audit log has it.
 #[derive(Debug, Clone)]
 pub struct Write {
+    /// Such as `patch edgenodes/status press-07`.
+    pub what: String,
     pub user: String,
-    pub verb: String,
-    /// Such as `edgenodes/status`.
-    pub resource: String,
     pub namespace: String,
-    pub name: String,
     pub code: i64,
 }
 
@@ -172,11 +170,9 @@ impl Write {
             resource = format!("{resource}/{subresource}");
         }
         Self {
+            what: format!("{} {resource} {}", text("/verb"), text("/objectRef/name")),
             user: text("/user/username"),
-            verb: text("/verb"),
-            resource,
             namespace: text("/objectRef/namespace"),
-            name: text("/objectRef/name"),
             code: event.pointer("/responseStatus/code").and_then(Value::as_i64).unwrap_or_default(),
         }
     }

@@ -23,9 +23,13 @@ struct Road {
     /// Bytes per second each way; 0 for as fast as it goes.
     speed: AtomicU64,
     cut: AtomicBool,
+    /// How many more connections are carried, if that is limited.
+    left: Mutex<Option<u64>>,
     black_hole: AtomicBool,
     ended: AtomicBool,
     connections: AtomicU64,
+    /// So many of the first connections carry nothing more, not even their end.
+    stranded: AtomicU64,
     up_chunks: AtomicU64,
     down_bytes: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
@@ -74,10 +78,21 @@ impl Link {
         self.road.black_hole.store(true, Ordering::SeqCst);
     }
 
+    /// Carries so many more connections and refuses those after them, until [`Link::mend`].
+    pub fn allow_only(&self, connections: u64) {
+        *self.road.left.lock().expect("not poisoned") = Some(connections);
+    }
+
     /// Carries everything again.
     pub fn mend(&self) {
         self.road.cut.store(false, Ordering::SeqCst);
         self.road.black_hole.store(false, Ordering::SeqCst);
+        *self.road.left.lock().expect("not poisoned") = None;
+    }
+
+    /// Has today's connections carry nothing more, not even their end; new ones are as they should be.
+    pub fn strand(&self) {
+        self.road.stranded.store(self.connections(), Ordering::SeqCst);
     }
 
     /// Limits each way to so many kbit/s.
@@ -103,27 +118,44 @@ impl Link {
 
 impl Road {
     fn carry(self: Arc<Self>, client: TcpStream) {
-        if self.cut.load(Ordering::SeqCst) {
+        if self.cut.load(Ordering::SeqCst) || !self.may_pass() {
             return;
         }
         let target = *self.target.lock().expect("not poisoned");
         let Some(server) = target.and_then(|target| TcpStream::connect(target).ok()) else { return };
-        self.connections.fetch_add(1, Ordering::SeqCst);
+        let number = self.connections.fetch_add(1, Ordering::SeqCst);
         let copy = |stream: &TcpStream| stream.try_clone().expect("a file descriptor");
         self.open.lock().expect("not poisoned").extend([copy(&client), copy(&server)]);
         let (from_agent, to_operator, road) = (copy(&client), copy(&server), self.clone());
         thread::spawn(move || {
-            road.pass(from_agent, to_operator, |road, _| road.up_chunks.fetch_add(1, Ordering::SeqCst));
+            road.pass(number, from_agent, to_operator, |road, _| road.up_chunks.fetch_add(1, Ordering::SeqCst));
         });
-        self.pass(server, client, |road, bytes| road.down_bytes.fetch_add(bytes, Ordering::SeqCst));
+        self.pass(number, server, client, |road, bytes| road.down_bytes.fetch_add(bytes, Ordering::SeqCst));
     }
 
-    fn pass(&self, mut from: TcpStream, mut to: TcpStream, count: impl Fn(&Self, u64) -> u64) {
+    fn may_pass(&self) -> bool {
+        match &mut *self.left.lock().expect("not poisoned") {
+            None => true,
+            Some(0) => false,
+            Some(left) => {
+                *left -= 1;
+                true
+            }
+        }
+    }
+
+    /// Holds what came for as long as the road carries nothing.
+    fn hold(&self, number: u64) {
+        let is_dead = || self.black_hole.load(Ordering::SeqCst) || number < self.stranded.load(Ordering::SeqCst);
+        while is_dead() && !self.ended.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn pass(&self, number: u64, mut from: TcpStream, mut to: TcpStream, count: impl Fn(&Self, u64) -> u64) {
         let mut buffer = [0; 2048];
         while let Ok(length @ 1..) = from.read(&mut buffer) {
-            while self.black_hole.load(Ordering::SeqCst) && !self.ended.load(Ordering::SeqCst) {
-                thread::sleep(Duration::from_millis(10));
-            }
+            self.hold(number);
             let speed = self.speed.load(Ordering::SeqCst);
             if speed > 0 {
                 thread::sleep(Duration::from_secs_f64(length as f64 / speed as f64));
@@ -133,6 +165,7 @@ impl Road {
             }
             count(self, length as u64);
         }
+        self.hold(number);
         let _ = from.shutdown(Shutdown::Both);
         let _ = to.shutdown(Shutdown::Both);
     }

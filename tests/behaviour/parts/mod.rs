@@ -49,6 +49,11 @@ pub async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
+/// A text that does not compress to nothing and has so many bytes.
+pub fn text_of(length: usize) -> String {
+    (0..length).map(|number| char::from(b'a' + ((number / 7 + number % 23 * (number % 19)) % 26) as u8)).collect()
+}
+
 /// The last lines of a text.
 pub fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();

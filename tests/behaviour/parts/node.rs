@@ -112,13 +112,30 @@ impl Node {
         .await
     }
 
+    /// Waits for an Event that speaks of it.
+    pub async fn until_event(&self, what: &str, is: impl Fn(&Event) -> bool) -> Event {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        let mut seen = watcher(api, watcher::Config::default()).default_backoff().applied_objects().boxed();
+        in_time(&format!("there is {what} about {}", self.name), async {
+            loop {
+                match seen.next().await.expect("a watch has no end") {
+                    Ok(event) if self.is_subject(&event) && is(&event) => return event,
+                    _ => {}
+                }
+            }
+        })
+        .await
+    }
+
+    fn is_subject(&self, event: &Event) -> bool {
+        event.regarding.as_ref().and_then(|object| object.name.as_ref()) == Some(&self.name)
+    }
+
     /// The Events that speak of it, by `events.k8s.io/v1`.
     pub async fn events(&self) -> Vec<Event> {
         let api: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
         let all = api.list(&ListParams::default()).await.expect("Events").items;
-        all.into_iter()
-            .filter(|event| event.regarding.as_ref().and_then(|object| object.name.as_ref()) == Some(&self.name))
-            .collect()
+        all.into_iter().filter(|event| self.is_subject(event)).collect()
     }
 }
 
