@@ -11,6 +11,8 @@ mod samples;
 mod settle;
 pub mod step;
 pub mod supervise;
+#[cfg(test)]
+mod tests;
 mod thresholds;
 mod unit;
 

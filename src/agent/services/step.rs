@@ -167,7 +167,7 @@ impl Supervisor {
             }
             Some(process) if process.boot_id == self.boot_id => {
                 let why = "ended while the agent did not run".to_owned();
-                let unexpectedly = Ended::Unexpectedly { why, lasted: Moment::ZERO };
+                let unexpectedly = Ended::Unexpectedly { why, at: now, lasted: Moment::ZERO };
                 let ended = if record.stopping { Ended::AsAsked } else { unexpectedly };
                 Run::Clearing { process, ended, retry: Retry::NotBegun }
             }
@@ -229,10 +229,10 @@ impl Supervisor {
     fn ended(&mut self, id: &str, process: &ProcessIdentity, exit: &Exit, now: Moment, actions: &mut Vec<Action>) {
         let Some(unit) = self.units.get_mut(id).filter(|unit| unit.process() == Some(process)) else { return };
         let ended = match &unit.run {
-            Run::Up(up) => Ended::Unexpectedly { why: describe(exit), lasted: now.saturating_sub(up.since) },
+            Run::Up(up) => Ended::Unexpectedly { why: describe(exit), at: now, lasted: now.saturating_sub(up.since) },
             Run::Stopping { cause: Cause::Unhealthy { problem, lasted }, .. } => {
                 let why = format!("was stopped as its liveness probe failed: {problem}");
-                Ended::Unexpectedly { why, lasted: *lasted }
+                Ended::Unexpectedly { why, at: now, lasted: *lasted }
             }
             Run::Stopping { cause: Cause::Asked, .. } => Ended::AsAsked,
             Run::Down(_) | Run::Starting(_) | Run::Clearing { .. } | Run::Forgetting(_) => return,
@@ -247,13 +247,13 @@ impl Supervisor {
         match (outcome, ended.clone()) {
             (Err(error), _) => *retry = Retry::At(now + RETRY, error),
             (Ok(()), Ended::AsAsked) => unit.run = Run::Down(Down::AtRest),
-            (Ok(()), Ended::Unexpectedly { why, lasted }) => {
+            (Ok(()), Ended::Unexpectedly { why, at, lasted }) => {
                 let reset_after = unit.entry.as_ref().map(|service| service.recovery.reset_after_seconds);
                 if reset_after.is_some_and(|seconds| lasted >= Moment::from_secs(seconds.into())) {
                     unit.unexpected_ends = 0;
                 }
                 unit.unexpected_ends = unit.unexpected_ends.saturating_add(1);
-                unit.run = Run::Down(Down::Ended { at: now, why });
+                unit.run = Run::Down(Down::Ended { at, why });
             }
         }
     }

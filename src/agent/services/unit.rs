@@ -134,7 +134,7 @@ pub(super) enum Cause {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ended {
     AsAsked,
-    Unexpectedly { why: String, lasted: Moment },
+    Unexpectedly { why: String, at: Moment, lasted: Moment },
 }
 
 impl Up {

@@ -1,0 +1,5 @@
+//! Tests of the supervisor's machine: a table of situations, and a property over any of them.
+
+mod property;
+mod situations;
+mod world;

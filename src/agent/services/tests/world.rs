@@ -1,0 +1,367 @@
+//! A machine and a store as the supervisor's actions meet them, one small step at a time, so that an agent can
+//! be cut off between any two. Asserts at every step what must never happen.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::super::{
+    Moment, ProbeKind, ServiceInputs,
+    step::{Action, Event, Found, Supervisor},
+};
+use crate::{
+    agent::{
+        host::{Exit, HostError, ProcessIdentity, Reason},
+        store::ServiceRecord,
+    },
+    model::{Probe, Service},
+};
+
+pub(super) struct World {
+    agent: Option<Supervisor>,
+    inputs: Arc<ServiceInputs>,
+    pub(super) now: Moment,
+    pub(super) store: BTreeMap<String, ServiceRecord>,
+    processes: BTreeMap<u32, Process>,
+    boot: u32,
+    last_pid: u32,
+    pending: Vec<Pending>,
+    /// Actions until the agent is cut off.
+    fuse: Option<usize>,
+    /// What was done, in words.
+    pub(super) log: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Process {
+    id: String,
+    command: Vec<String>,
+    state: State,
+    asked: bool,
+    stubborn: bool,
+    has_been_ready: bool,
+    is_unhealthy: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The launcher waits.
+    Launching,
+    Running,
+    /// Ended, with something left of it.
+    Ended,
+}
+
+#[derive(Debug, Clone)]
+enum Pending {
+    Launch(String, Box<Service>, Box<ServiceRecord>),
+    Journal(String, Box<Service>, Box<ServiceRecord>, u32),
+    Go(String, ProcessIdentity),
+    Watch(String, ProcessIdentity),
+    Kill(ProcessIdentity),
+    Clear(String, ProcessIdentity),
+    Check(String, ProbeKind, u64, u32),
+    Forget(String),
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let mut world = Self {
+            agent: None,
+            inputs: Arc::default(),
+            now: Moment::ZERO,
+            store: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            boot: 0,
+            last_pid: 0,
+            pending: Vec::new(),
+            fuse: None,
+            log: Vec::new(),
+        };
+        world.begin();
+        world
+    }
+
+    pub(super) fn agent(&self) -> &Supervisor {
+        self.agent.as_ref().expect("an agent")
+    }
+
+    pub(super) fn set(&mut self, inputs: ServiceInputs) {
+        self.inputs = Arc::new(ServiceInputs { number: self.inputs.number + 1, ..inputs });
+        self.tell(Event::Inputs(self.inputs.clone()));
+    }
+
+    pub(super) fn advance(&mut self, by: Moment) {
+        self.now += by;
+        self.tell(Event::Tick);
+    }
+
+    /// Cuts the agent off after this many more actions.
+    pub(super) fn light_fuse(&mut self, actions: usize) {
+        self.fuse = Some(actions);
+    }
+
+    pub(super) fn put_out_fuse(&mut self) {
+        self.fuse = None;
+    }
+
+    /// Kill -9 of the agent, and its next start.
+    pub(super) fn crash(&mut self) {
+        self.pending.clear();
+        // A launcher whose agent is gone ends, and nothing ran.
+        self.processes.retain(|_, process| process.state != State::Launching);
+        self.log.push("crash".into());
+        self.begin();
+    }
+
+    pub(super) fn reboot(&mut self) {
+        self.boot += 1;
+        self.processes.clear();
+        self.crash();
+    }
+
+    /// A process of this service ends by itself.
+    pub(super) fn exit(&mut self, id: &str) {
+        let running = |process: &&mut Process| process.id == id && process.state == State::Running;
+        if let Some(process) = self.processes.values_mut().find(running) {
+            process.state = State::Ended;
+        }
+    }
+
+    pub(super) fn make_stubborn(&mut self, id: &str) {
+        self.processes.values_mut().filter(|process| process.id == id).for_each(|process| process.stubborn = true);
+    }
+
+    /// Commands of the processes of a service.
+    pub(super) fn running(&self, id: &str) -> Vec<&[String]> {
+        let of = |process: &&Process| process.id == id && process.state == State::Running;
+        self.processes.values().filter(of).map(|process| process.command.as_slice()).collect()
+    }
+
+    pub(super) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Does one step of something that is under way. `passes` is what a check comes to. False if it waits.
+    pub(super) fn deliver(&mut self, index: usize, passes: impl Fn(&str, ProbeKind) -> bool) -> bool {
+        let Some(pending) = self.pending.get(index).cloned() else { return false };
+        if let Pending::Watch(_, process) = &pending
+            && self.is_running(process)
+        {
+            return false;
+        }
+        self.pending.remove(index);
+        match pending {
+            Pending::Launch(id, service, record) => {
+                self.last_pid += 1;
+                let launching = Process {
+                    id: id.clone(),
+                    command: service.command.clone(),
+                    state: State::Launching,
+                    asked: false,
+                    stubborn: false,
+                    has_been_ready: service.readiness_probe.is_none(),
+                    is_unhealthy: false,
+                };
+                self.processes.insert(self.last_pid, launching);
+                self.pending.push(Pending::Journal(id, service, record, self.last_pid));
+            }
+            Pending::Journal(id, _, record, pid) => {
+                let process = ProcessIdentity { pid, boot_id: self.boot_id(), start_time: pid.into() };
+                self.store.insert(id.clone(), ServiceRecord { process: Some(process.clone()), ..*record });
+                self.pending.push(Pending::Go(id, process));
+            }
+            Pending::Go(id, process) => {
+                self.assert_alone(&id, process.pid);
+                self.log.push(format!("start {id}"));
+                if let Some(launched) = self.processes.get_mut(&process.pid) {
+                    launched.state = State::Running;
+                }
+                self.tell(Event::Started(id, Ok(process)));
+            }
+            Pending::Watch(id, process) => self.tell(Event::Ended(id, process, Exit::Code(1))),
+            Pending::Kill(process) => {
+                if self.is_that(&process)
+                    && let Some(killed) = self.processes.get_mut(&process.pid)
+                {
+                    self.log.push(format!("kill {}", killed.id));
+                    killed.state = State::Ended;
+                }
+            }
+            Pending::Clear(id, process) => {
+                if self.is_that(&process) {
+                    self.processes.remove(&process.pid);
+                }
+                self.tell(Event::Cleared(id, Ok(())));
+            }
+            Pending::Check(id, kind, number, pid) => {
+                let passed = passes(&id, kind);
+                if let Some(checked) = self.processes.get_mut(&pid) {
+                    checked.has_been_ready |= passed && kind == ProbeKind::Readiness;
+                    checked.is_unhealthy |= !passed && kind == ProbeKind::Liveness;
+                }
+                let outcome = if passed { Ok(()) } else { Err("refused".to_owned()) };
+                self.tell(Event::Checked(id, kind, number, outcome));
+            }
+            Pending::Forget(id) => {
+                self.store.remove(&id);
+                self.tell(Event::Forgotten(id, Ok(())));
+            }
+        }
+        true
+    }
+
+    /// Fails the start that is under way instead of going on with it.
+    pub(super) fn fail_start(&mut self, id: &str) {
+        let is_start = |pending: &Pending| match pending {
+            Pending::Launch(of, ..) | Pending::Journal(of, ..) | Pending::Go(of, _) => of == id,
+            _ => false,
+        };
+        let Some(index) = self.pending.iter().position(is_start) else { return };
+        self.pending.remove(index);
+        self.processes.retain(|_, process| process.id != id || process.state != State::Launching);
+        let error = HostError { reason: Reason::NotExecutable, message: "start /bin/x: no such file".into() };
+        self.tell(Event::Started(id.to_owned(), Err(error)));
+    }
+
+    /// Lets everything go on for as long as any delay here lasts, with all checks passing.
+    pub(super) fn come_to_rest(&mut self) {
+        let until = self.now + Moment::from_secs(300);
+        loop {
+            let index = (0..self.pending.len()).find(|index| self.can_go_on(*index));
+            if let Some(index) = index {
+                self.deliver(index, |_, _| true);
+            } else if self.now >= until {
+                return;
+            } else {
+                self.now = self.agent().next_tick(self.now).unwrap_or(until);
+                self.tell(Event::Tick);
+            }
+        }
+    }
+
+    fn can_go_on(&self, index: usize) -> bool {
+        !matches!(&self.pending[index], Pending::Watch(_, process) if self.is_running(process))
+    }
+
+    pub(super) fn say(&mut self, event: Event) {
+        self.tell(event);
+    }
+
+    fn boot_id(&self) -> String {
+        format!("boot-{}", self.boot)
+    }
+
+    fn is_that(&self, process: &ProcessIdentity) -> bool {
+        process.boot_id == self.boot_id() && process.start_time == u64::from(process.pid)
+    }
+
+    fn is_running(&self, process: &ProcessIdentity) -> bool {
+        let runs = self.processes.get(&process.pid).is_some_and(|process| process.state == State::Running);
+        runs && self.is_that(process)
+    }
+
+    fn begin(&mut self) {
+        let found = |(id, record): (&String, &ServiceRecord)| {
+            let is_running = record.process.as_ref().is_some_and(|process| self.is_running(process));
+            Found { id: id.clone(), record: record.clone(), is_running }
+        };
+        let found = self.store.iter().map(found).collect();
+        let (agent, actions) = Supervisor::new(self.boot_id(), found, self.now);
+        self.agent = Some(agent);
+        if self.carry_out(actions) {
+            self.tell(Event::Inputs(self.inputs.clone()));
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        let now = self.now;
+        let actions = self.agent.as_mut().expect("an agent").step(event, now);
+        self.carry_out(actions);
+    }
+
+    /// False if the agent was cut off on the way.
+    fn carry_out(&mut self, actions: Vec<Action>) -> bool {
+        for action in actions {
+            match &mut self.fuse {
+                Some(0) => {
+                    self.fuse = None;
+                    self.crash();
+                    return false;
+                }
+                Some(left) => *left -= 1,
+                None => {}
+            }
+            self.act(action);
+        }
+        true
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Record(id, record) => {
+                self.store.insert(id, record);
+            }
+            Action::Start(id, service, record) => {
+                self.assert_dependencies_are_ready(&id, &service);
+                self.pending.push(Pending::Launch(id, service, record));
+            }
+            Action::Watch(id, process) => self.pending.push(Pending::Watch(id, process)),
+            Action::RequestStop(id, process) => {
+                self.assert_dependents_are_down(&id, &process);
+                if self.is_that(&process)
+                    && let Some(asked) = self.processes.get_mut(&process.pid)
+                {
+                    self.log.push(format!("stop {id}"));
+                    asked.asked = true;
+                    if !asked.stubborn {
+                        asked.state = State::Ended;
+                    }
+                }
+            }
+            Action::Kill(_, process) => self.pending.push(Pending::Kill(process)),
+            Action::Clear(id, process) => self.pending.push(Pending::Clear(id, process)),
+            Action::Check(id, kind, number, _, probe) => self.check(id, kind, number, &probe),
+            Action::CancelChecks(id) => {
+                self.pending.retain(|pending| !matches!(pending, Pending::Check(of, ..) if *of == id));
+            }
+            Action::Forget(id, _) => self.pending.push(Pending::Forget(id)),
+        }
+    }
+
+    fn check(&mut self, id: String, kind: ProbeKind, number: u64, _: &Probe) {
+        let twice = |pending: &Pending| matches!(pending, Pending::Check(of, same, n, _) if *of == id && *same == kind && *n == number);
+        assert!(!self.pending.iter().any(twice), "two checks of one probe at a time");
+        let pid = self.store.get(&id).and_then(|record| record.process.as_ref()).map_or(0, |process| process.pid);
+        self.pending.push(Pending::Check(id, kind, number, pid));
+    }
+
+    fn assert_alone(&self, id: &str, pid: u32) {
+        let others: Vec<_> = self.processes.iter().filter(|(other, p)| p.id == id && **other != pid).collect();
+        assert!(others.is_empty(), "{id} starts beside {others:?}; {:?}", self.log);
+        let journaled = self.store.get(id).and_then(|record| record.process.as_ref()).map(|process| process.pid);
+        assert_eq!(journaled, Some(pid), "{id} runs unrecorded");
+    }
+
+    fn assert_dependencies_are_ready(&self, id: &str, service: &Service) {
+        for dependency in &service.depends_on {
+            let on = dependency.identity();
+            let entry = self.inputs.services.iter().find(|service| service.name == *dependency);
+            let is_unprobed = entry.is_some_and(|service| service.readiness_probe.is_none());
+            let is_ready =
+                |process: &Process| process.id == on && !process.asked && (process.has_been_ready || is_unprobed);
+            assert!(self.processes.values().any(is_ready), "{id} starts before {on} is ready; {:?}", self.log);
+        }
+    }
+
+    fn assert_dependents_are_down(&self, id: &str, process: &ProcessIdentity) {
+        let Some(asked) = self.processes.get(&process.pid) else { return };
+        if asked.asked || asked.is_unhealthy {
+            return;
+        }
+        for service in &self.inputs.services {
+            if service.depends_on.iter().any(|on| on.identity() == id) {
+                let running = self.running(&service.name.identity());
+                assert!(running.is_empty(), "{id} stops before {}; {:?}", service.name, self.log);
+            }
+        }
+    }
+}
