@@ -120,7 +120,7 @@ async fn suite(control: &dyn ServiceControl, service: &Service) {
         Ok(())
     };
     let process = control.start(service, &journal).await.expect("starts");
-    assert_eq!(*journaled.lock().expect("lock"), [process.clone()]);
+    assert_eq!(*journaled.lock().expect("lock"), std::slice::from_ref(&process));
     assert_eq!(process.boot_id, control.boot_id());
     assert!(control.is_running(&process));
     let earlier = ProcessIdentity { start_time: process.start_time - 1, ..process.clone() };

@@ -77,7 +77,8 @@ fn kill_if_late(id: &str, unit: &mut Unit, now: Moment, actions: &mut Vec<Action
 }
 
 fn stop_if_unhealthy(id: &str, unit: &mut Unit, now: Moment, actions: &mut Vec<Action>) {
-    let Run::Up(Up { since, liveness: Some(liveness), .. }) = &unit.run else { return };
+    let Run::Up(up) = &unit.run else { return };
+    let Up { since, liveness: Some(liveness), .. } = up.as_ref() else { return };
     if !liveness.is_passing() {
         let problem = liveness.problem().unwrap_or("no answer").to_owned();
         let lasted = now.saturating_sub(*since);

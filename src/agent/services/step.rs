@@ -163,7 +163,14 @@ impl Supervisor {
                 actions.push(Action::Watch(id.to_owned(), process.clone()));
                 let ready = record.ready;
                 let (readiness, liveness) = (None, None);
-                Run::Up(Up { process, since: now, readiness, liveness, otherwise_ready: ready, was_ready: ready })
+                Run::Up(Box::new(Up {
+                    process,
+                    since: now,
+                    readiness,
+                    liveness,
+                    otherwise_ready: ready,
+                    was_ready: ready,
+                }))
             }
             Some(process) if process.boot_id == self.boot_id => {
                 let why = "ended while the agent did not run".to_owned();
@@ -213,8 +220,14 @@ impl Supervisor {
                 unit.restarts = record.restarts;
                 unit.recorded = Recorded::As(Box::new(ServiceRecord { process: Some(process.clone()), ..*record }));
                 let (readiness, liveness) = (None, None);
-                unit.run =
-                    Run::Up(Up { process, since: now, readiness, liveness, otherwise_ready: false, was_ready: false });
+                unit.run = Run::Up(Box::new(Up {
+                    process,
+                    since: now,
+                    readiness,
+                    liveness,
+                    otherwise_ready: false,
+                    was_ready: false,
+                }));
                 watch(unit, &mut self.watchers, now);
             }
             Err(error) => {

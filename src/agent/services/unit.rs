@@ -60,7 +60,7 @@ pub(super) enum Target {
 pub(super) enum Run {
     Down(Down),
     Starting(Start),
-    Up(Up),
+    Up(Box<Up>),
     Stopping {
         process: ProcessIdentity,
         kill_at: Moment,
@@ -192,9 +192,8 @@ impl Unit {
 
     pub(super) fn process(&self) -> Option<&ProcessIdentity> {
         match &self.run {
-            Run::Up(Up { process, .. }) | Run::Stopping { process, .. } | Run::Clearing { process, .. } => {
-                Some(process)
-            }
+            Run::Up(up) => Some(&up.process),
+            Run::Stopping { process, .. } | Run::Clearing { process, .. } => Some(process),
             Run::Down(_) | Run::Starting(_) | Run::Forgetting(_) => None,
         }
     }

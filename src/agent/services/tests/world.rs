@@ -12,7 +12,7 @@ use crate::{
         host::{Exit, HostError, ProcessIdentity, Reason},
         store::ServiceRecord,
     },
-    model::{Probe, Service},
+    model::Service,
 };
 
 pub(super) struct World {
@@ -53,7 +53,7 @@ enum State {
 #[derive(Debug, Clone)]
 enum Pending {
     Launch(String, Box<Service>, Box<ServiceRecord>),
-    Journal(String, Box<Service>, Box<ServiceRecord>, u32),
+    Journal(String, Box<ServiceRecord>, u32),
     Go(String, ProcessIdentity),
     Watch(String, ProcessIdentity),
     Kill(ProcessIdentity),
@@ -162,9 +162,9 @@ impl World {
                     is_unhealthy: false,
                 };
                 self.processes.insert(self.last_pid, launching);
-                self.pending.push(Pending::Journal(id, service, record, self.last_pid));
+                self.pending.push(Pending::Journal(id, record, self.last_pid));
             }
-            Pending::Journal(id, _, record, pid) => {
+            Pending::Journal(id, record, pid) => {
                 let process = ProcessIdentity { pid, boot_id: self.boot_id(), start_time: pid.into() };
                 self.store.insert(id.clone(), ServiceRecord { process: Some(process.clone()), ..*record });
                 self.pending.push(Pending::Go(id, process));
@@ -319,7 +319,7 @@ impl World {
             }
             Action::Kill(_, process) => self.pending.push(Pending::Kill(process)),
             Action::Clear(id, process) => self.pending.push(Pending::Clear(id, process)),
-            Action::Check(id, kind, number, _, probe) => self.check(id, kind, number, &probe),
+            Action::Check(id, kind, number, ..) => self.check(id, kind, number),
             Action::CancelChecks(id) => {
                 self.pending.retain(|pending| !matches!(pending, Pending::Check(of, ..) if *of == id));
             }
@@ -327,7 +327,7 @@ impl World {
         }
     }
 
-    fn check(&mut self, id: String, kind: ProbeKind, number: u64, _: &Probe) {
+    fn check(&mut self, id: String, kind: ProbeKind, number: u64) {
         let twice = |pending: &Pending| matches!(pending, Pending::Check(of, same, n, _) if *of == id && *same == kind && *n == number);
         assert!(!self.pending.iter().any(twice), "two checks of one probe at a time");
         let pid = self.store.get(&id).and_then(|record| record.process.as_ref()).map_or(0, |process| process.pid);
