@@ -43,13 +43,13 @@ impl EnrollmentFile {
 pub enum EnrollmentFileError {
     /// Not there, or not to be read.
     #[error(
-        "read the enrollment file {path}: {source}; expected the key enrollment.yaml of the node's enrollment Secret"
+        "read the enrollment file {path}: {error}; expected the key enrollment.yaml of the node's enrollment Secret"
     )]
     Io {
         /// Which.
         path: String,
         /// What the machine says.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// Not what it should be. Never shows what stands there.
     #[error("enrollment file {path}: {why}")]
@@ -67,7 +67,7 @@ const MAX_BYTES: u64 = 64 << 10;
 /// Reads the file at `path`.
 pub fn read(path: &Path) -> Result<EnrollmentFile, EnrollmentFileError> {
     let shown = || path.display().to_string();
-    let io = |source| EnrollmentFileError::Io { path: shown(), source };
+    let io = |error| EnrollmentFileError::Io { path: shown(), error };
     if std::fs::metadata(path).map_err(io)?.len() > MAX_BYTES {
         return Err(EnrollmentFileError::Invalid { path: shown(), why: "it is larger than 64 KiB".to_owned() });
     }

@@ -50,14 +50,14 @@ impl Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// A file cannot be read or written.
-    #[error("identity: {what} {path}: {source}")]
+    #[error("identity: {what} {path}: {error}")]
     Io {
         /// What was tried.
         what: &'static str,
         /// On which file.
         path: String,
         /// What the machine says.
-        source: io::Error,
+        error: io::Error,
     },
     /// A file does not hold what it should.
     #[error("identity: {path}: {why}")]
@@ -205,7 +205,7 @@ impl IdentityFolder {
 
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> IdentityError + use<> {
     let path = path.display().to_string();
-    move |source| IdentityError::Io { what, path, source }
+    move |error| IdentityError::Io { what, path, error }
 }
 
 /// Source: RFC 7468.

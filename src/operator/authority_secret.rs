@@ -13,7 +13,7 @@ use crate::api::AUTHORITY_SECRET_TYPE;
 pub enum LoadError {
     /// The API server did not answer, or refused.
     #[error("Secret {0} of the certificate authority: {1}")]
-    Api(String, #[source] Box<kube::Error>),
+    Api(String, Box<kube::Error>),
     /// A Secret of that name is somebody else's.
     #[error(
         "Secret {0} is of type {1:?}, expected {AUTHORITY_SECRET_TYPE}; name another with --authority-secret, or delete it"
@@ -21,7 +21,7 @@ pub enum LoadError {
     Foreign(String, String),
     /// What it holds is no authority.
     #[error("Secret {0}: {1}")]
-    Authority(String, #[source] AuthorityError),
+    Authority(String, AuthorityError),
 }
 
 /// Reads the authority from the Secret, which is made if it is not there.

@@ -43,7 +43,7 @@ pub enum EnrollmentError {
     Conflict(String),
     /// The API server did not answer, or refused.
     #[error("Secret {0}: {1}")]
-    Api(String, #[source] Box<kube::Error>),
+    Api(String, Box<kube::Error>),
     /// The EdgeNode has no namespace, name or UID.
     #[error("the EdgeNode has no namespace, name or UID")]
     Unnamed,

@@ -57,13 +57,13 @@ impl Refusal {
 pub enum AcceptError {
     /// The handshake failed, or the other side refused the certificate.
     #[error("TLS handshake: {0}")]
-    Tls(#[source] io::Error),
+    Tls(io::Error),
     /// Answered with a refusal.
     #[error("refused with {}: {}: {}", .0.status.as_u16(), .0.reason, .0.message)]
     Refused(Refusal),
     /// Not a request for a WebSocket, or cut off.
     #[error("upgrade: {0}")]
-    Upgrade(#[source] Box<tungstenite::Error>),
+    Upgrade(Box<tungstenite::Error>),
 }
 
 /// Does the handshakes; `admit` says whether who came may come in now.

@@ -75,7 +75,7 @@ pub enum ChannelError {
     Garbage(String),
     /// Too large, or against the WebSocket protocol.
     #[error("WebSocket: {0}")]
-    Socket(#[source] Box<tungstenite::Error>),
+    Socket(Box<tungstenite::Error>),
 }
 
 impl ChannelError {

@@ -45,10 +45,10 @@ pub struct Target<'a> {
 pub enum DialError {
     /// No address, or none that accepts.
     #[error("cannot reach {0}: {1}")]
-    Unreachable(String, #[source] io::Error),
+    Unreachable(String, io::Error),
     /// The proxy does not connect.
     #[error("proxy {0}: {1}")]
-    Proxy(String, #[source] io::Error),
+    Proxy(String, io::Error),
     /// The handshake failed, or the other side refused the certificate.
     #[error("TLS with {0}: {1}")]
     Tls(String, String),
