@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use windlass::operator::{reasons, validate::InvalidReason};
 
@@ -51,4 +51,36 @@ fn every_reason_that_the_agent_gives_for_a_failure_is_documented() {
 fn the_reference_of_the_edge_node_is_what_the_schema_says() {
     let printed = windlass::api::edge_node_reference();
     assert!(printed == read("docs/reference/edgenode.md"), "docs/reference/edgenode.md is not what `make crds` writes");
+}
+
+/// What the program prints with these arguments, whatever is set around the test.
+fn printed(arguments: &[&str]) -> String {
+    let program = env!("CARGO_BIN_EXE_windlass-operator");
+    let output = Command::new(program).args(arguments).env_clear().output().expect("it runs");
+    String::from_utf8(output.stdout).expect("UTF-8").lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+#[test]
+fn the_reference_of_the_flags_is_what_the_help_says() {
+    let text = read("docs/reference/windlass-operator.md");
+    let help = printed(&["run", "--help"]);
+    assert!(text.contains(&format!("```\n{help}```")), "docs/reference/windlass-operator.md does not hold:\n{help}");
+}
+
+#[test]
+fn bad_input_ends_with_2_and_says_what_was_expected() {
+    for (arguments, words) in [
+        (&["run"][..], "--tunnel-url"),
+        (&["run", "--tunnel-url", "http://x"], "expected wss://HOST"),
+        (&["run", "--tunnel-url", "wss://x", "--heartbeat-seconds", "0"], "1..=300"),
+        (&["run", "--tunnel-url", "wss://x", "--namespaces", "A_b"], "is not the name of a namespace"),
+        (&["run", "--tunnel-url", "wss://x", "--log-level", "a=b=c"], "--log-level"),
+        (&["serve"], "unrecognized subcommand"),
+    ] {
+        let program = env!("CARGO_BIN_EXE_windlass-operator");
+        let output = Command::new(program).args(arguments).env_clear().output().expect("it runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {told}");
+        assert!(told.contains(words), "{arguments:?}: {told}");
+    }
 }

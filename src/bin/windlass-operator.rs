@@ -78,8 +78,8 @@ fn log_level(text: &str) -> Result<String, String> {
 }
 
 fn log(format: LogFormat, level: &str) {
-    // kube's applier puts a span of its own around each reconcile, which says what our fields say.
-    let quiet = if level.contains("kube") { "" } else { ",kube_runtime=warn" };
+    // What kube says of reconciles and failed requests, our own lines say with the node and what to do.
+    let quiet = if level.contains("kube") { "" } else { ",kube_runtime=warn,kube_client::client::builder=off" };
     let level = EnvFilter::new(format!("{level}{quiet}"));
     let subscriber = tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr);
     match format {
