@@ -6,6 +6,7 @@ pub mod artifact;
 pub mod contents;
 pub mod converge;
 pub mod conversation;
+pub mod difference;
 pub mod enroll;
 pub mod enrollment_file;
 pub mod entries;

@@ -1,6 +1,6 @@
 //! Decides what is to be done, in which order, and how each resource stands. Pure: what was seen, what is owned
 //! and the time are arguments. Makes way first, then creates and writes from the root downwards, then prunes
-//! from the leaves upwards.
+//! from the leaves upwards, once no contents are on their way any more.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,13 +8,14 @@ use std::{
 };
 
 use super::{
+    difference::Difference,
     entries::{Entry, Wanted, name},
-    host::{Ownership, PathState, Reason},
+    host::{PathState, Reason},
     observe::Observed,
     retry::{Retries, Trouble},
     store::{EntryKind, LedgerEntry, Origin},
 };
-use crate::model::{Attributes, Digest, Drift, HostPath, Mode, Platform, Source};
+use crate::model::{Attributes, Digest, Drift, HostPath, Platform, Source};
 
 /// All that a plan depends on.
 #[derive(Debug, Clone, Copy)]
@@ -126,6 +127,7 @@ pub fn plan(situation: &Situation<'_>) -> Plan {
         making_way: BTreeMap::new(),
         making: BTreeMap::new(),
         ordered: Vec::new(),
+        awaits_contents: false,
     };
     let standings = situation.entries.iter().map(|entry| planner.stand(entry)).collect();
     let (prunes, leftovers) = planner.prune();
@@ -159,6 +161,8 @@ struct Planner<'p> {
     /// Directories that nobody named and that are created for what lies in them: how that stands.
     making: BTreeMap<String, Standing>,
     ordered: Vec<Action>,
+    /// Contents are on their way: what is old stays until what is new can take its place.
+    awaits_contents: bool,
 }
 
 /// The wish of directories that nobody named.
@@ -185,20 +189,7 @@ impl Planner<'_> {
             None => self.s.ledger_lost && *seen != PathState::Absent,
         };
         let audited = entry.drift == Drift::Audit && carried_out;
-        let difference = match (seen, &entry.wanted) {
-            (PathState::Absent, _) => Difference::Missing,
-            (PathState::Directory(ownership), Wanted::Directory) => differs(&entry.attributes, ownership),
-            (PathState::File { digest, ownership }, Wanted::File(source)) => {
-                if *digest == source.digest() {
-                    differs(&entry.attributes, ownership)
-                } else {
-                    Difference::Contents
-                }
-            }
-            (PathState::Directory(_), Wanted::File(_)) => Difference::Kind("a directory"),
-            (PathState::File { .. }, Wanted::Directory) => Difference::Kind("a file"),
-            (PathState::Other(kind), _) => Difference::Kind(kind),
-        };
+        let difference = Difference::between(entry, seen);
         let origin = match (managed, seen) {
             (_, PathState::Absent) => Origin::Created,
             (Some(managed), _) if managed.kind == entry.kind() => managed.origin,
@@ -219,18 +210,33 @@ impl Planner<'_> {
                 }
                 Standing::Drifted(difference.to_string())
             }
-            Difference::Kind(kind) => self.clear_away(&entry.path, entry.kind(), kind),
-            Difference::Missing | Difference::Contents => match &entry.wanted {
-                Wanted::Directory => self.act(entry, Deed::CreateDirectory(entry.attributes.clone()), afterwards),
-                Wanted::File(source) => match self.s.contents.get(&source.digest()) {
-                    Some(Availability::Held) => {
-                        self.act(entry, Deed::WriteFile(source.clone(), entry.attributes.clone()), afterwards)
-                    }
-                    Some(Availability::Failing(trouble)) => Standing::Failed(trouble.clone()),
-                    None => Standing::Pending,
-                },
-            },
             Difference::Attributes(_) => self.act(entry, Deed::SetAttributes(entry.attributes.clone()), afterwards),
+            Difference::Kind(_) | Difference::Missing | Difference::Contents => {
+                if let Some(standing) = self.stand_without_contents(entry) {
+                    return standing;
+                }
+                if let Difference::Kind(kind) = difference {
+                    return self.clear_away(&entry.path, entry.kind(), kind);
+                }
+                let deed = match &entry.wanted {
+                    Wanted::Directory => Deed::CreateDirectory(entry.attributes.clone()),
+                    Wanted::File(source) => Deed::WriteFile(source.clone(), entry.attributes.clone()),
+                };
+                self.act(entry, deed, afterwards)
+            }
+        }
+    }
+
+    /// How a file stands whose contents are not held; `None` where nothing is lacking.
+    fn stand_without_contents(&mut self, entry: &Entry) -> Option<Standing> {
+        let Wanted::File(source) = &entry.wanted else { return None };
+        match self.s.contents.get(&source.digest()) {
+            Some(Availability::Held) => None,
+            Some(Availability::Failing(trouble)) => Some(Standing::Failed(trouble.clone())),
+            None => {
+                self.awaits_contents = true;
+                Some(Standing::Pending)
+            }
         }
     }
 
@@ -270,12 +276,8 @@ impl Planner<'_> {
         if entry.drift == Drift::Audit && self.has_carried_out(entry) {
             return Standing::Drifted(Difference::Missing.to_string());
         }
-        if let Wanted::File(source) = &entry.wanted {
-            match self.s.contents.get(&source.digest()) {
-                Some(Availability::Held) => {}
-                Some(Availability::Failing(trouble)) => return Standing::Failed(trouble.clone()),
-                None => return Standing::Pending,
-            }
+        if let Some(standing) = self.stand_without_contents(entry) {
+            return standing;
         }
         if let Some(standing) = self.making.get(&identity) {
             return standing.clone();
@@ -419,6 +421,10 @@ impl Planner<'_> {
                     continue;
                 }
             };
+            if self.awaits_contents && action.deed != Deed::Note {
+                leftovers.push((name(managed.kind, &managed.path), Standing::Pending));
+                continue;
+            }
             let standing = match self.s.retries.last(identity, REMOVAL, self.s.now) {
                 Some((trouble, due)) => {
                     if due {
@@ -453,45 +459,12 @@ fn waiting_for(directory: &HostPath, why: &str) -> Standing {
     Standing::Failed(Trouble::new("WaitingForDirectory", format!("the directory {directory} {why}")))
 }
 
-/// How what is there differs from what should be.
-enum Difference {
-    None,
-    Missing,
-    Contents,
-    Attributes(String),
-    Kind(&'static str),
-}
-
-impl std::fmt::Display for Difference {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::None => f.write_str("is as it should be"),
-            Self::Missing => f.write_str("is missing; left so under Audit"),
-            Self::Contents => f.write_str("has other contents; left so under Audit"),
-            Self::Attributes(which) => write!(f, "has {which}; left so under Audit"),
-            Self::Kind(kind) => write!(f, "is {kind}; left so under Audit"),
-        }
-    }
-}
-
-fn differs(attributes: &Attributes, ownership: &Ownership) -> Difference {
-    let Attributes { mode, owner, group } = attributes;
-    let mut which = Vec::new();
-    if let Some(mode) = mode.map(Mode::bits).filter(|mode| *mode != ownership.mode) {
-        which.push(format!("mode {:04o} instead of {mode:04o}", ownership.mode));
-    }
-    if let Some(owner) = owner.as_ref().filter(|owner| **owner != ownership.owner) {
-        which.push(format!("owner {} instead of {owner}", ownership.owner));
-    }
-    if let Some(group) = group.as_ref().filter(|group| **group != ownership.group) {
-        which.push(format!("group {} instead of {group}", ownership.group));
-    }
-    if which.is_empty() { Difference::None } else { Difference::Attributes(which.join(", ")) }
-}
-
 fn kind_word(kind: EntryKind) -> &'static str {
     match kind {
         EntryKind::Directory => "a directory",
         EntryKind::File => "a file",
     }
 }
+
+#[cfg(test)]
+mod tests;

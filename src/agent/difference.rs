@@ -1,0 +1,68 @@
+//! How what was seen of a directory or file differs from what its entry says. Pure.
+
+use std::fmt;
+
+use super::{
+    entries::{Entry, Wanted},
+    host::{Ownership, PathState},
+};
+use crate::model::{Attributes, Mode};
+
+/// How what is there differs from what should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// Not at all.
+    None,
+    /// Nothing is there.
+    Missing,
+    /// A file with other bytes.
+    Contents,
+    /// Mode, owner or group; says which.
+    Attributes(String),
+    /// Something of another kind.
+    Kind(&'static str),
+}
+
+impl Difference {
+    /// Compares.
+    pub fn between(entry: &Entry, seen: &PathState) -> Self {
+        match (seen, &entry.wanted) {
+            (PathState::Absent, _) => Self::Missing,
+            (PathState::Directory(ownership), Wanted::Directory) => attributes(&entry.attributes, ownership),
+            (PathState::File { digest, ownership }, Wanted::File(source)) if *digest == source.digest() => {
+                attributes(&entry.attributes, ownership)
+            }
+            (PathState::File { .. }, Wanted::File(_)) => Self::Contents,
+            (PathState::Directory(_), Wanted::File(_)) => Self::Kind("a directory"),
+            (PathState::File { .. }, Wanted::Directory) => Self::Kind("a file"),
+            (PathState::Other(kind), _) => Self::Kind(kind),
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("is as it should be"),
+            Self::Missing => f.write_str("is missing; left so under Audit"),
+            Self::Contents => f.write_str("has other contents; left so under Audit"),
+            Self::Attributes(which) => write!(f, "has {which}; left so under Audit"),
+            Self::Kind(kind) => write!(f, "is {kind}; left so under Audit"),
+        }
+    }
+}
+
+fn attributes(attributes: &Attributes, ownership: &Ownership) -> Difference {
+    let Attributes { mode, owner, group } = attributes;
+    let mut which = Vec::new();
+    if let Some(mode) = mode.map(Mode::bits).filter(|mode| *mode != ownership.mode) {
+        which.push(format!("mode {:04o} instead of {mode:04o}", ownership.mode));
+    }
+    if let Some(owner) = owner.as_ref().filter(|owner| **owner != ownership.owner) {
+        which.push(format!("owner {} instead of {owner}", ownership.owner));
+    }
+    if let Some(group) = group.as_ref().filter(|group| **group != ownership.group) {
+        which.push(format!("group {} instead of {group}", ownership.group));
+    }
+    if which.is_empty() { Difference::None } else { Difference::Attributes(which.join(", ")) }
+}
