@@ -131,14 +131,18 @@ pub fn retry(node: Arc<EdgeNode>, error: &ReconcileError, context: Arc<Context>)
 }
 
 async fn one(key: &NodeKey, node: Arc<EdgeNode>, context: &Context) -> Result<Action, ReconcileError> {
-    let state = context.remember(key, |state| state.clone());
-    let mut node = newest(node, state.written);
+    let before = context.remember(key, |state| {
+        // Once the watch has caught up, one copy is enough.
+        state.written.take_if(|written| !is_later(written, &node));
+        state.clone()
+    });
+    let mut node = before.written.unwrap_or(node);
     let id = NodeId {
         namespace: key.namespace.clone(),
         name: key.name.clone(),
         uid: node.uid().ok_or(ReconcileError::Unnamed)?,
     };
-    let rendering = rendering(&id, key, &node, state.rendered, context).await?;
+    let rendering = rendering(&id, key, &node, before.rendered, context).await?;
     let enrollment = enrollment(&id, &node, context).await?;
     deliver(&id, key, &rendering, context).await;
 
@@ -314,13 +318,11 @@ async fn deliver(id: &NodeId, key: &NodeKey, rendering: &Rendering, context: &Co
     }
 }
 
-/// The later of what the watch showed and what was written.
-fn newest(seen: Arc<EdgeNode>, written: Option<Arc<EdgeNode>>) -> Arc<EdgeNode> {
+/// Whether what was written is later than what the watch showed.
+fn is_later(written: &EdgeNode, seen: &EdgeNode) -> bool {
     let version = |node: &EdgeNode| node.resource_version().unwrap_or_default();
-    match written {
-        Some(written) if written.uid() == seen.uid() && is_current(&version(&written), &version(&seen)) => written,
-        _ => seen,
-    }
+    let (written_version, seen_version) = (version(written), version(seen));
+    written.uid() == seen.uid() && written_version != seen_version && is_current(&written_version, &seen_version)
 }
 
 impl Context {
