@@ -124,7 +124,7 @@ impl Gate {
             ..Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason, message)
         };
         self.admission
-            .admit(Instant::now(), (self.clock)())
+            .admit(road, Instant::now(), (self.clock)())
             .map_err(|wait| later("Busy", "too many agents at once", wait))?;
         if let Road::Tunnel(node) = road
             && self.directory.find(&NodeKey::from(node)) == Found::NotSynced

@@ -9,33 +9,39 @@ use std::{
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-/// Sessions and enrollments let in per second, in the long run.
-const RATE: f64 = 200.0;
-/// At once.
-const BURST: f64 = 400.0;
+use crate::tunnel::accept::Road;
+
+/// Sessions let in per second in the long run, and at once.
+const SESSIONS: (f64, f64) = (200.0, 400.0);
+/// Enrollments, which anybody can ask for and which cost the API server two requests: whoever floods them keeps
+/// no agent from its session.
+const ENROLLMENTS: (f64, f64) = (20.0, 200.0);
 /// Longest wait that anybody is told.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// Lets in at [`RATE`].
+/// Lets agents in, at a rate for each road.
 pub struct Admission {
     state: Mutex<State>,
 }
 
 struct State {
-    bucket: Bucket,
+    sessions: Bucket,
+    enrollments: Bucket,
     last_refusal: Option<Timestamp>,
 }
 
 impl Admission {
     /// Full.
     pub fn new(now: Instant) -> Self {
-        Self { state: Mutex::new(State { bucket: Bucket::new(RATE, BURST, now), last_refusal: None }) }
+        let (sessions, enrollments) = (Bucket::new(SESSIONS, now), Bucket::new(ENROLLMENTS, now));
+        Self { state: Mutex::new(State { sessions, enrollments, last_refusal: None }) }
     }
 
     /// Lets one in, or says when to come back.
-    pub fn admit(&self, now: Instant, clock: Timestamp) -> Result<(), Duration> {
+    pub fn admit(&self, road: &Road, now: Instant, clock: Timestamp) -> Result<(), Duration> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = state.bucket.take(now);
+        let Road::Tunnel(_) = road else { return state.enrollments.take(now) };
+        let taken = state.sessions.take(now);
         if taken.is_err() {
             state.last_refusal = Some(clock);
         }
@@ -47,7 +53,7 @@ impl Admission {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).last_refusal = Some(clock);
     }
 
-    /// When anyone was turned away last.
+    /// When anyone on the way to a session was turned away last.
     pub fn last_refusal(&self) -> Option<Timestamp> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).last_refusal
     }
@@ -61,7 +67,7 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn new(rate: f64, burst: f64, now: Instant) -> Self {
+    fn new((rate, burst): (f64, f64), now: Instant) -> Self {
         Self { rate, burst, tokens: burst, at: now }
     }
 
@@ -80,11 +86,12 @@ impl Bucket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::NodeId;
 
     #[test]
     fn a_burst_is_let_in_at_once_and_then_the_rate() {
         let start = Instant::now();
-        let mut bucket = Bucket::new(2.0, 3.0, start);
+        let mut bucket = Bucket::new((2.0, 3.0), start);
         let mut taken = |at: f64| bucket.take(start + Duration::from_secs_f64(at)).is_ok();
         assert_eq!([0.0, 0.0, 0.0, 0.0, 0.4, 0.5, 0.6].map(&mut taken), [true, true, true, false, false, true, false]);
         // A long pause saves up no more than the burst.
@@ -96,11 +103,14 @@ mod tests {
         let start = Instant::now();
         let admission = Admission::new(start);
         let clock = |s| Timestamp::from_second(s).expect("in range");
+        let node = NodeId { namespace: "a".into(), name: "n".into(), uid: "u".into() };
+        while admission.admit(&Road::Enroll, start, clock(1)).is_ok() {}
+        assert_eq!(admission.last_refusal(), None, "those who enroll keep no node from its session");
         for _ in 0..400 {
-            assert_eq!(admission.admit(start, clock(1)), Ok(()));
+            assert_eq!(admission.admit(&Road::Tunnel(node.clone()), start, clock(1)), Ok(()));
         }
-        assert_eq!(admission.last_refusal(), None);
-        assert_eq!(admission.admit(start, clock(2)), Err(Duration::from_secs(1)));
+        let refused = admission.admit(&Road::Tunnel(node), start, clock(2));
+        assert_eq!(refused, Err(Duration::from_secs(1)));
         assert_eq!(admission.last_refusal(), Some(clock(2)));
     }
 }

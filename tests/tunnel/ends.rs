@@ -213,10 +213,13 @@ impl Agent {
         Self::start_again(remains)
     }
 
-    pub fn start_again(Remains { folder, store, contents }: Remains) -> Self {
+    pub fn start_again(remains: Remains) -> Self {
+        Self::start_behind(remains, Proxies::of("", ""))
+    }
+
+    pub fn start_behind(Remains { folder, store, contents }: Remains, proxies: Proxies) -> Self {
         let file = Some(folder.path().join("enrollment.yaml"));
-        let settings =
-            LinkSettings::prepare(folder.path(), file, Proxies::of("", ""), SystemTime::now, || 0.01).expect("ready");
+        let settings = LinkSettings::prepare(folder.path(), file, proxies, SystemTime::now, || 0.01).expect("ready");
         let held = Held::load(&*store).expect("readable").map(Arc::new);
         let (desired_ends, desired) = watch::channel(held);
         let (wanted, wanted_ends) = watch::channel(Vec::new());

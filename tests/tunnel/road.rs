@@ -1,9 +1,13 @@
 //! From a token to a document, over loopback: what is let in, what is refused, and who gives way to whom.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 use windlass::{
-    agent::{contents::Contents as _, link::LinkState, store::Store as _},
+    agent::{contents::Contents as _, link::LinkState, proxies::Proxies, store::Store as _},
     model::{Digest, Report},
     operator::sessions::{Link, Sessions},
 };
@@ -241,6 +245,53 @@ async fn an_agent_whose_connection_broke_is_let_in_at_once() {
     std::mem::forget(agent);
     let mut agent = Agent::start_again(Remains { folder, store, contents });
     assert_eq!(agent.connected().await, 2);
+    agent.stop().await;
+    operator.stop().await;
+}
+
+/// An HTTP proxy that notes whom it was asked for, and refuses whoever shows no credentials.
+async fn proxy(asked: Arc<Mutex<Vec<String>>>) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let asked = Arc::clone(&asked);
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(client.read_u8().await.expect("a request"));
+                }
+                let head = String::from_utf8(head).expect("text");
+                let target = head.split(' ').nth(1).expect("a target").to_owned();
+                if !head.contains("Proxy-Authorization: Basic eDp5\r\n") {
+                    let answer = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
+                    client.write_all(answer).await.expect("answered");
+                    return;
+                }
+                let mut server = TcpStream::connect(&target).await.expect("reached");
+                asked.lock().unwrap().push(target);
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.expect("answered");
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn an_agent_enrolls_and_connects_through_its_proxy() {
+    let world = World::with(&[("n", "u")]);
+    let operator = Operator::start(&world).await;
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let address = proxy(Arc::clone(&asked)).await;
+    let remains = Remains::new();
+    enrollment(&remains.folder, &operator.endpoint(), &operator.authority, "n", "token-of-n");
+    let mut agent = Agent::start_behind(remains, Proxies::of(&format!("http://{address}"), ""));
+    agent.fails("407 Proxy Authentication Required").await;
+    let remains = agent.stop().await;
+    let mut agent = Agent::start_behind(remains, Proxies::of(&format!("http://x:y@{address}"), ""));
+    agent.connected().await;
+    assert_eq!(*asked.lock().unwrap(), [operator.address.to_string(), operator.address.to_string()]);
     agent.stop().await;
     operator.stop().await;
 }
