@@ -386,3 +386,20 @@ async fn after_a_damaged_store_nothing_present_is_pruned_and_audit_overwrites_no
     node.until_applied(&revision).await;
     assert!(node.bytes("/enforced").is_some() && node.bytes("/audited").is_some(), "adopted, not pruned");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_journaled_is_not_done_and_it_is_said_until_there_is_room() {
+    let mut node = Node::start().await;
+    node.supervise().await;
+    node.bring(b"one");
+    let revision = node.deliver(&document(vec![file("/a", b"one", Drift::Enforce)]));
+    node.until_applied(&revision).await;
+    node.store.set_full(true);
+    node.host.put(&path("/a"), by_somebody(b"other"));
+    let report = node.until("told", |r| r.notice.is_some()).await;
+    assert_eq!(report.notice.as_ref().map(|n| n.reason.as_str()), Some("StoreUnwritable"));
+    assert_eq!(node.bytes("/a"), Some(b"other".to_vec()));
+    node.store.set_full(false);
+    node.until("well again", |r| r.notice.is_none()).await;
+    assert_eq!(node.bytes("/a"), Some(b"one".to_vec()));
+}

@@ -1,6 +1,6 @@
 //! Decides what is to be done, in which order, and how each resource stands. Pure: what was seen, what is owned
-//! and the time are arguments. Makes way first, then creates and writes from the root downwards, then prunes
-//! from the leaves upwards, once no contents are on their way any more.
+//! and the time are arguments. Makes way first, then creates and writes from the root downwards, and once
+//! all that is done, prunes from the leaves upwards.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -161,7 +161,7 @@ struct Planner<'p> {
     /// Directories that nobody named and that are created for what lies in them: how that stands.
     making: BTreeMap<String, Standing>,
     ordered: Vec<Action>,
-    /// Contents are on their way: what is old stays until what is new can take its place.
+    /// Contents are on their way.
     awaits_contents: bool,
 }
 
@@ -382,6 +382,8 @@ impl Planner<'_> {
     fn prune(&self) -> (Vec<Action>, Vec<(String, Standing)>) {
         let mut actions = Vec::new();
         let mut leftovers = Vec::new();
+        // What is old stays until what is new has taken its place.
+        let is_building = self.awaits_contents || self.ordered.iter().any(|action| action.deed != Deed::Note);
         let gone = self.s.ledger.iter().filter(|(identity, _)| !self.wanted.contains_key(identity.as_str()));
         for (identity, managed) in gone {
             let Ok(path) = HostPath::parse(&managed.path) else { continue };
@@ -421,7 +423,7 @@ impl Planner<'_> {
                     continue;
                 }
             };
-            if self.awaits_contents && action.deed != Deed::Note {
+            if is_building && action.deed != Deed::Note {
                 leftovers.push((name(managed.kind, &managed.path), Standing::Pending));
                 continue;
             }

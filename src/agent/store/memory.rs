@@ -22,9 +22,20 @@ struct State {
     journal: Option<JournalEntry>,
     services: BTreeMap<String, ServiceRecord>,
     damage: Option<String>,
+    is_full: bool,
 }
 
 impl MemoryStore {
+    /// From now on (or no longer), its disk is full: nothing can be written.
+    pub fn set_full(&self, is_full: bool) {
+        self.state().is_full = is_full;
+    }
+
+    fn writable(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        let state = self.state();
+        if state.is_full { Err(StoreError("no space left on device".to_owned())) } else { Ok(state) }
+    }
+
     /// A store that was found damaged and begun anew.
     pub fn damaged(what: &str) -> Self {
         Self(Mutex::new(State { damage: Some(what.to_owned()), ..State::default() }))
@@ -41,7 +52,7 @@ impl Store for MemoryStore {
     }
 
     fn set_last_session(&self, number: u64) -> Result<(), StoreError> {
-        self.state().session = number;
+        self.writable()?.session = number;
         Ok(())
     }
 
@@ -50,7 +61,7 @@ impl Store for MemoryStore {
     }
 
     fn set_desired(&self, document: Option<&[u8]>) -> Result<(), StoreError> {
-        self.state().desired = document.map(<[u8]>::to_vec);
+        self.writable()?.desired = document.map(<[u8]>::to_vec);
         Ok(())
     }
 
@@ -59,7 +70,7 @@ impl Store for MemoryStore {
     }
 
     fn set_applied(&self, revision: Option<&str>) -> Result<(), StoreError> {
-        self.state().applied = revision.map(str::to_owned);
+        self.writable()?.applied = revision.map(str::to_owned);
         Ok(())
     }
 
@@ -68,7 +79,7 @@ impl Store for MemoryStore {
     }
 
     fn set_released(&self, released: bool) -> Result<(), StoreError> {
-        self.state().released = released;
+        self.writable()?.released = released;
         Ok(())
     }
 
@@ -77,7 +88,7 @@ impl Store for MemoryStore {
     }
 
     fn settle(&self, path: &str, entry: Option<&LedgerEntry>) -> Result<(), StoreError> {
-        let mut state = self.state();
+        let mut state = self.writable()?;
         match entry {
             Some(entry) => state.ledger.insert(path.to_owned(), entry.clone()),
             None => state.ledger.remove(path),
@@ -91,7 +102,7 @@ impl Store for MemoryStore {
     }
 
     fn set_journal(&self, entry: &JournalEntry) -> Result<(), StoreError> {
-        self.state().journal = Some(entry.clone());
+        self.writable()?.journal = Some(entry.clone());
         Ok(())
     }
 
@@ -100,7 +111,7 @@ impl Store for MemoryStore {
     }
 
     fn set_service(&self, name: &str, record: Option<&ServiceRecord>) -> Result<(), StoreError> {
-        let mut state = self.state();
+        let mut state = self.writable()?;
         match record {
             Some(record) => state.services.insert(name.to_owned(), record.clone()),
             None => state.services.remove(name),
