@@ -82,7 +82,7 @@ async fn readyz(State(admin): State<Admin>) -> Response {
 
 async fn metrics_text(State(admin): State<Admin>) -> Response {
     let nodes = count(&admin.nodes.store().state());
-    match admin.metrics.encode(nodes, admin.sessions.connected()) {
+    match admin.metrics.encode(nodes, admin.sessions.connected(), admin.sessions.traffic()) {
         Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }

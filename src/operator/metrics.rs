@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::references::Kind;
+use super::{references::Kind, sessions::Traffic};
 
 /// Content type of what [`Metrics::encode`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -48,6 +48,8 @@ pub struct Metrics {
     registry: Registry,
     nodes: Family<ReadyLabels, Gauge>,
     sessions: Gauge,
+    opened: Counter,
+    sent: Counter,
     reconciles: Family<OutcomeLabel, Counter>,
     reconcile_duration: Histogram,
     renders: Family<OutcomeLabel, Counter>,
@@ -60,6 +62,8 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("windlass");
         let nodes = Family::default();
         let sessions = Gauge::default();
+        let opened = Counter::default();
+        let sent = Counter::default();
         let reconciles = Family::default();
         let reconcile_duration = Histogram::new([0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0]);
         let renders = Family::default();
@@ -67,13 +71,15 @@ impl Default for Metrics {
         let writes = Family::default();
         registry.register("nodes", "EdgeNodes, by whether they are connected and ready", nodes.clone());
         registry.register("sessions", "Sessions that are up", sessions.clone());
+        registry.register("sessions_opened", "Sessions opened", opened.clone());
+        registry.register_with_unit("tunnel_sent", "Messages sent to agents", Unit::Bytes, sent.clone());
         registry.register("reconciles", "Reconciles of EdgeNodes, by outcome", reconciles.clone());
         let help = "Time that a reconcile took, waits for the API server included";
         registry.register_with_unit("reconcile_duration", help, Unit::Seconds, reconcile_duration.clone());
         registry.register("renders", "Documents rendered, by outcome", renders.clone());
         registry.register("object_reads", "ConfigMaps and Secrets read, by kind", fetches.clone());
         registry.register("api_writes", "Writes to the API server, by kind and outcome", writes.clone());
-        Self { registry, nodes, sessions, reconciles, reconcile_duration, renders, fetches, writes }
+        Self { registry, nodes, sessions, opened, sent, reconciles, reconcile_duration, renders, fetches, writes }
     }
 }
 
@@ -115,13 +121,15 @@ impl Metrics {
     }
 
     /// The text that `/metrics` serves.
-    pub fn encode(&self, nodes: NodeCounts, sessions: usize) -> Result<String, std::fmt::Error> {
+    pub fn encode(&self, nodes: NodeCounts, connected: usize, traffic: Traffic) -> Result<String, std::fmt::Error> {
         for (i, connected) in ["false", "true"].into_iter().enumerate() {
             for (j, ready) in ["false", "true"].into_iter().enumerate() {
                 self.nodes.get_or_create(&ReadyLabels { connected, ready }).set(nodes.by_state[i][j]);
             }
         }
-        self.sessions.set(i64::try_from(sessions).unwrap_or(i64::MAX));
+        self.sessions.set(i64::try_from(connected).unwrap_or(i64::MAX));
+        self.opened.inc_by(traffic.opened.saturating_sub(self.opened.get()));
+        self.sent.inc_by(traffic.sent_bytes.saturating_sub(self.sent.get()));
         let mut text = String::new();
         text::encode(&mut text, &self.registry)?;
         Ok(text)
@@ -138,10 +146,14 @@ mod tests {
         metrics.fetched(Kind::ConfigMap);
         metrics.wrote("status", "ok");
         metrics.reconciled("ok", 0.01);
-        let text = metrics.encode(NodeCounts { by_state: [[1, 0], [2, 3]] }, 5).expect("text");
+        let text = metrics
+            .encode(NodeCounts { by_state: [[1, 0], [2, 3]] }, 5, Traffic { opened: 7, sent_bytes: 900 })
+            .expect("text");
         for line in [
             "windlass_nodes{connected=\"true\",ready=\"true\"} 3",
             "windlass_sessions 5",
+            "windlass_sessions_opened_total 7",
+            "windlass_tunnel_sent_bytes_total 900",
             "windlass_object_reads_total{kind=\"ConfigMap\"} 1",
             "windlass_api_writes_total{kind=\"status\",outcome=\"ok\"} 1",
             "# UNIT windlass_reconcile_duration_seconds seconds",

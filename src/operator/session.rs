@@ -4,6 +4,7 @@
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use prost::Message as _;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
@@ -248,9 +249,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         loop {
             if self.channel.is_idle()
                 && let Some(message) = self.delivery.next()
-                && let Err(error) = self.channel.send(&message)
             {
-                return Ended::Error(error);
+                self.open.sessions.sent(message.encoded_len());
+                if let Err(error) = self.channel.send(&message) {
+                    return Ended::Error(error);
+                }
             }
             let ended = tokio::select! {
                 event = self.channel.next() => self.take(event),

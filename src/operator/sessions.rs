@@ -4,7 +4,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use jiff::Timestamp;
@@ -87,6 +90,17 @@ pub struct Sessions {
     nodes: Mutex<HashMap<NodeKey, Entry>>,
     dirty: Mutex<HashSet<NodeKey>>,
     changed: Notify,
+    opened: AtomicU64,
+    sent_bytes: AtomicU64,
+}
+
+/// What went over all sessions since this process started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Sessions opened.
+    pub opened: u64,
+    /// Bytes of messages sent to agents.
+    pub sent_bytes: u64,
 }
 
 impl Sessions {
@@ -127,6 +141,7 @@ impl Sessions {
         let view = SessionView { uid: node.uid.clone(), number, link: Link::Up(now), report, has_reported: false };
         nodes.insert(key.clone(), Entry { view, answered: false, replaced, orders });
         drop(nodes);
+        self.opened.fetch_add(1, Ordering::Relaxed);
         self.mark(key);
         Some((number, slot))
     }
@@ -197,6 +212,16 @@ impl Sessions {
     /// How many sessions are up.
     pub fn connected(&self) -> usize {
         lock(&self.nodes).values().filter(|entry| matches!(entry.view.link, Link::Up(_))).count()
+    }
+
+    /// Counts a message that was sent to an agent.
+    pub fn sent(&self, bytes: usize) {
+        self.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// What went over all sessions.
+    pub fn traffic(&self) -> Traffic {
+        Traffic { opened: self.opened.load(Ordering::Relaxed), sent_bytes: self.sent_bytes.load(Ordering::Relaxed) }
     }
 
     /// Waits until some nodes' sessions changed, and takes their names.
