@@ -213,7 +213,7 @@ impl Unit {
             fingerprint: self.fingerprint.clone(),
             restarts: self.restarts,
             stop_timeout_seconds: self.stop_timeout_seconds,
-            stopping: matches!(self.run, Run::Stopping { .. }),
+            stopping: matches!(self.run, Run::Stopping { .. } | Run::Clearing { ended: Ended::AsAsked, .. }),
             ready: self.is_ready(),
             unexpected_ends: self.unexpected_ends,
             boot_id: boot_id.to_owned(),

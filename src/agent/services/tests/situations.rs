@@ -108,6 +108,20 @@ fn a_dependency_that_cannot_be_started_holds_up_only_what_depends_on_it() {
 }
 
 #[test]
+fn a_start_that_failed_after_it_was_journaled_is_no_end() {
+    let mut world = World::new();
+    world.set(known(vec![service("a")]));
+    world.deliver(0, |_, _| true);
+    world.deliver(0, |_, _| true);
+    assert!(world.store["a"].process.is_some(), "journaled");
+    world.fail_start("a");
+    world.crash();
+    world.come_to_rest();
+    assert_eq!(world.agent().reports().services[0].restarts, 0);
+    assert_eq!(world.log, ["crash", "start a"]);
+}
+
+#[test]
 fn tries_to_start_come_ever_more_rarely() {
     let mut world = World::new();
     world.set(known(vec![service("a")]));
@@ -282,6 +296,23 @@ fn a_change_that_arrived_while_the_agent_was_away_restarts() {
     world.set(known(vec![changed]));
     go_on(&mut world, |_, _| true);
     assert_eq!(world.log, ["crash", "stop a", "start a"]);
+}
+
+#[test]
+fn a_restart_that_a_crash_of_the_agent_cuts_in_two_is_not_an_unexpected_end() {
+    for actions in 0..8 {
+        let mut world = world(vec![service("a")]);
+        let mut changed = service("a");
+        changed.command.push("--new".into());
+        world.light_fuse(actions);
+        world.set(known(vec![changed]));
+        world.come_to_rest();
+        world.put_out_fuse();
+        world.come_to_rest();
+        let reports = world.agent().reports();
+        assert!(reports.services[0].ready && reports.carried_out);
+        assert_eq!(reports.services[0].restarts, 0, "cut off after {actions} actions: {:?}", world.log);
+    }
 }
 
 #[test]
