@@ -123,6 +123,7 @@ async fn suite(control: &dyn ServiceControl, service: &Service) {
     assert_eq!(*journaled.lock().expect("lock"), std::slice::from_ref(&process));
     assert_eq!(process.boot_id, control.boot_id());
     assert!(control.is_running(&process));
+    assert_eq!(control.survivors(), Ok(vec![(service.name.clone(), process.clone())]));
     let earlier = ProcessIdentity { start_time: process.start_time - 1, ..process.clone() };
     let rebooted = ProcessIdentity { boot_id: "another start".into(), ..process.clone() };
     for stranger in [&earlier, &rebooted] {
@@ -136,6 +137,7 @@ async fn suite(control: &dyn ServiceControl, service: &Service) {
     control.request_stop(&process).expect("asks");
     assert_eq!(timeout(LIMIT, control.ended(&process)).await, Ok(Exit::Signal(15)));
     assert!(!control.is_running(&process));
+    assert_eq!(control.survivors(), Ok(Vec::new()));
     control.kill(&process).expect("nothing is left");
     assert!(timeout(LIMIT, control.ended(&process)).await.is_ok());
 
@@ -255,6 +257,9 @@ async fn stopping_reaches_the_whole_group_and_killing_leaves_nothing() {
     let service = machine.script("a", body);
     let process = machine.start(&service).await;
     let child: u32 = machine.read_once_there("child").await.trim().parse().expect("pid");
+    // Until it is the program, it has the shell's own answer to SIGTERM.
+    let is_sleep = || fs::read(format!("/proc/{child}/cmdline")).is_ok_and(|words| words.starts_with(b"sleep"));
+    until(|| is_sleep().then_some(())).await;
     machine.services.request_stop(&process).expect("asks");
     until(|| (!exists(child)).then_some(())).await;
     assert!(machine.services.is_running(&process), "it ignores SIGTERM");

@@ -128,6 +128,13 @@ impl ServiceControl for MemoryServices {
         self.state().boot_id()
     }
 
+    fn survivors(&self) -> Result<Vec<(ServiceName, ProcessIdentity)>, HostError> {
+        let state = self.state();
+        let identity = |pid: u32| ProcessIdentity { pid, boot_id: state.boot_id(), start_time: pid.into() };
+        let running = state.running.iter();
+        Ok(running.filter_map(|(pid, name)| Some((ServiceName::parse(name).ok()?, identity(*pid)))).collect())
+    }
+
     async fn configure(&self, _: &Service) -> Result<(), HostError> {
         Ok(())
     }

@@ -102,6 +102,9 @@ pub trait ServiceControl: Send + Sync + 'static {
     /// Identifies the machine's start, as in [`ProcessIdentity::boot_id`].
     fn boot_id(&self) -> String;
 
+    /// Services of this agent that run, found without its store: one process for each.
+    fn survivors(&self) -> Result<Vec<(ServiceName, ProcessIdentity)>, HostError>;
+
     /// Makes the service known to the machine with this configuration; on Linux there is nothing to do.
     async fn configure(&self, service: &Service) -> Result<(), HostError>;
 

@@ -1,7 +1,11 @@
 //! The supervisor's task: carries out what [`super::step`] decides, and tells it what happened.
 //! Does IO through `ServiceControl` and the store. Its end stops no service.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::watch,
@@ -26,6 +30,8 @@ use crate::{
 
 /// Between looks at the size of logs.
 const TEND_EVERY: Duration = Duration::from_secs(60);
+/// In seconds, for services of which nothing else is known.
+const SURVIVORS_STOP_WITHIN: u32 = 30;
 /// What is being started when the agent ends gets this long to be journaled and started.
 const FINISH_WITHIN: Duration = Duration::from_secs(3);
 
@@ -93,11 +99,37 @@ pub async fn run(
 }
 
 fn found(control: &dyn ServiceControl, store: &dyn Store) -> Result<Vec<Found>, StoreError> {
+    if store.damage().is_some() {
+        record_survivors(control, store)?;
+    }
     let found = |(id, record): (String, ServiceRecord)| {
         let is_running = record.process.as_ref().is_some_and(|process| control.is_running(process));
         Found { id, record, is_running }
     };
     Ok(store.services()?.into_iter().map(found).collect())
+}
+
+/// A lost store must not have services started beside themselves. What they were started with is lost, so they
+/// restart once it is known what they should be.
+fn record_survivors(control: &dyn ServiceControl, store: &dyn Store) -> Result<(), StoreError> {
+    let known: BTreeSet<String> = store.services()?.into_iter().map(|(id, _)| id).collect();
+    let survivors = control.survivors().map_err(|error| StoreError(error.message))?;
+    for (name, process) in survivors.into_iter().filter(|(name, _)| !known.contains(&name.identity())) {
+        warn!(service = %name, pid = process.pid, "runs, though the store that was lost knew of it alone");
+        let record = ServiceRecord {
+            name: name.as_str().to_owned(),
+            process: Some(process),
+            fingerprint: String::new(),
+            restarts: 0,
+            stop_timeout_seconds: SURVIVORS_STOP_WITHIN,
+            stopping: false,
+            ready: false,
+            unexpected_ends: 0,
+            boot_id: control.boot_id(),
+        };
+        store.set_service(&name.identity(), Some(&record))?;
+    }
+    Ok(())
 }
 
 /// Carries actions out, each in a task of its own where it takes time.
@@ -375,6 +407,20 @@ mod tests {
         assert_eq!(reports.services[0].restarts, 1);
         assert_eq!(crashed.elapsed().as_secs(), 1);
         agent.stop().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_the_store_was_lost_what_runs_is_restarted_and_not_started_twice() {
+        let (control, store) = (Arc::new(MemoryServices::default()), Arc::new(MemoryStore::default()));
+        let mut agent = supervise(&control, &store, inputs(1, db_and_app()));
+        agent.until(|reports| reports.services.iter().any(|s| s.ready && s.name == "app")).await;
+        agent.stop().await;
+        let store = Arc::new(MemoryStore::damaged("lost"));
+        let mut agent = supervise(&control, &store, inputs(1, db_and_app()));
+        agent.until(|reports| reports.carried_out && reports.services.iter().all(|s| s.ready)).await;
+        agent.stop().await;
+        assert_eq!(control.log()[2..], ["stop app", "stop db", "start db", "start app"]);
+        assert_eq!(control.running(), ["app", "db"]);
     }
 
     #[tokio::test(start_paused = true)]

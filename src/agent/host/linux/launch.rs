@@ -30,6 +30,11 @@ pub(super) const REFUSED: u8 = b'E';
 /// The launcher is to become the program.
 pub(super) const GO: u8 = b'G';
 
+/// Environment variable with the service's name.
+pub(super) const NAME_VARIABLE: &str = "WINDLASS_SERVICE";
+/// Environment variable with the path of the service's log.
+pub(super) const LOG_VARIABLE: &str = "WINDLASS_SERVICE_LOG";
+
 /// What the launcher becomes. Travels over the pipe, so that nothing but the program's own arguments is ever
 /// seen in a list of processes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,8 +49,21 @@ pub(super) struct Launch {
 }
 
 impl Launch {
-    /// A service, or a check that runs as it does.
-    pub(super) fn of(service: &Service, command: &[String], ends_with_agent: bool) -> Self {
+    /// A service, whose output goes to `log`.
+    pub(super) fn of_service(service: &Service, log: &Path) -> Self {
+        let mut launch = Self::of(service, &service.command, false);
+        // These two are how an agent that lost its store finds what it started.
+        launch.env.push((NAME_VARIABLE.to_owned(), service.name.as_str().to_owned()));
+        launch.env.push((LOG_VARIABLE.to_owned(), log.display().to_string()));
+        launch
+    }
+
+    /// A check that runs as its service does.
+    pub(super) fn of_check(service: &Service, command: &[String]) -> Self {
+        Self::of(service, command, true)
+    }
+
+    fn of(service: &Service, command: &[String], ends_with_agent: bool) -> Self {
         let directory = service.working_directory.as_ref().map_or("/", |directory| directory.as_str());
         Self {
             command: command.to_vec(),

@@ -52,6 +52,25 @@ pub(super) fn belonging_to(process: &ProcessIdentity, boot_id: &str) -> io::Resu
     Ok(found)
 }
 
+/// Running leaders of a session whose environment has both variables: process id, start time and both values.
+pub(super) fn leaders_carrying(first: &str, second: &str) -> io::Result<Vec<(u32, u64, String, String)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Some(stat) = stat(pid).filter(|stat| stat.runs && stat.session == pid) else { continue };
+        // Those of other users are not this agent's, unless it is root and reads them.
+        let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { continue };
+        let value = |name: &str| {
+            let mut variables = environment.split(|byte| *byte == 0).filter_map(|text| std::str::from_utf8(text).ok());
+            variables.find_map(|text| text.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+        };
+        if let (Some(first), Some(second)) = (value(first), value(second)) {
+            found.push((pid, stat.start_time, first, second));
+        }
+    }
+    Ok(found)
+}
+
 /// The program's name, in parentheses, may hold anything; what follows the last one is fields.
 fn parse(text: &str) -> Option<Stat> {
     let (_, fields) = text.rsplit_once(')')?;

@@ -2,10 +2,11 @@
 //! runs unrecorded, and watched by pidfd whoever started them. Does IO.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io,
     os::fd::OwnedFd,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,7 +22,7 @@ use rustix::{
 use tokio::{io::unix::AsyncFd, time::timeout};
 
 use super::{
-    launch::{Launch, Launcher, Reaper, is_reaped, pid_of},
+    launch::{LOG_VARIABLE, Launch, Launcher, NAME_VARIABLE, Reaper, is_reaped, pid_of},
     process_table,
     service_logs::ServiceLogs,
 };
@@ -49,7 +50,7 @@ pub struct LinuxServices {
 impl LinuxServices {
     /// `launcher` is a program that has the agent's verb `launch`, and `logs` the folder for what services write.
     pub fn new(launcher: PathBuf, logs: PathBuf) -> io::Result<Self> {
-        let (logs, boot_id) = (ServiceLogs::new(logs), process_table::boot_id()?);
+        let (logs, boot_id) = (ServiceLogs::new(std::path::absolute(logs)?), process_table::boot_id()?);
         Ok(Self { launcher, logs, boot_id, reaper: Arc::default() })
     }
 
@@ -64,7 +65,7 @@ impl LinuxServices {
             reason: Reason::IoError,
             message: format!("open the log {} of {name}: {error}", self.logs.path(name, "log").display()),
         })?;
-        let launch = Launch::of(service, &service.command, false);
+        let launch = Launch::of_service(service, &self.logs.path(name, "log"));
         let launcher = self.start_launcher(name.as_str(), &launch, Some(output)).await?;
         journal(&launcher.process)?;
         launcher.go().await
@@ -80,6 +81,23 @@ impl LinuxServices {
 impl ServiceControl for LinuxServices {
     fn boot_id(&self) -> String {
         self.boot_id.clone()
+    }
+
+    fn survivors(&self) -> Result<Vec<(ServiceName, ProcessIdentity)>, HostError> {
+        let carried = process_table::leaders_carrying(NAME_VARIABLE, LOG_VARIABLE).map_err(|error| HostError {
+            reason: Reason::IoError,
+            message: format!("look for services that run: {error}"),
+        })?;
+        let mut found: BTreeMap<ServiceName, ProcessIdentity> = BTreeMap::new();
+        for (pid, start_time, name, log) in carried {
+            let Ok(name) = ServiceName::parse(&name) else { continue };
+            let process = ProcessIdentity { pid, boot_id: self.boot_id.clone(), start_time };
+            let is_first = found.get(&name).is_none_or(|other| start_time < other.start_time);
+            if self.logs.path(&name, "log") == Path::new(&log) && is_first {
+                found.insert(name, process);
+            }
+        }
+        Ok(found.into_iter().collect())
     }
 
     async fn configure(&self, _: &Service) -> Result<(), HostError> {
@@ -173,7 +191,7 @@ impl ServiceControl for LinuxServices {
     }
 
     async fn check(&self, service: &Service, command: &[String]) -> Result<Exit, HostError> {
-        let launch = Launch::of(service, command, true);
+        let launch = Launch::of_check(service, command);
         let label = format!("{}-probe", service.name);
         let launcher = self.start_launcher(&label, &launch, None).await?;
         let guard = CutOff { control: self, process: launcher.process.clone() };
