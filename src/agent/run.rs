@@ -39,6 +39,9 @@ pub struct Settings {
     pub crash: CrashPoint,
 }
 
+/// Local answers under way at the end get this long.
+const FINISH_ANSWERS: Duration = Duration::from_secs(1);
+
 /// Why the agent ended before it was told to.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -100,8 +103,12 @@ pub async fn run(
         let status = move || AgentStatus::of(node(), &report.borrow(), &link_state.borrow());
         let stop = shutdown.clone();
         tasks.spawn(async move {
-            let served = local::serve(incoming, Arc::new(status), stop).await;
-            served.map_err(|e| RunError::Task(format!("local socket: {e}")))
+            let served = local::serve(incoming, Arc::new(status), stop.clone());
+            tokio::select! {
+                served = served => served.map_err(|e| RunError::Task(format!("local socket: {e}"))),
+                // One who asked and does not read does not hold the agent up.
+                () = async { stop.cancelled().await; tokio::time::sleep(FINISH_ANSWERS).await } => Ok(()),
+            }
         });
     }
 
