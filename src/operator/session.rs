@@ -4,7 +4,6 @@
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use prost::Message as _;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
@@ -250,7 +249,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if self.channel.is_idle()
                 && let Some(message) = self.delivery.next()
             {
-                self.open.sessions.sent(message.encoded_len());
+                self.open.sessions.sent(prost::Message::encoded_len(&message));
                 if let Err(error) = self.channel.send(&message) {
                     return Ended::Error(error);
                 }
