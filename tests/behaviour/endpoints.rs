@@ -46,7 +46,7 @@ async fn the_agents_status_says_how_it_is() {
     assert_eq!(status["services"][0]["name"], "press", "{status}");
 
     node.apply(bad).await;
-    node.until_condition("ConfigApplied", "False", "").await;
+    node.until_condition("ConfigApplied", "False", "ResourcesFailed").await;
     assert_eq!(agent.status(&[]).status.code(), Some(1));
     agent.kill();
     let output = agent.status(&[]);
