@@ -273,6 +273,12 @@ impl World {
     }
 
     fn tell(&mut self, event: Event) {
+        // A service whose entry has no probe is ready while it runs, and stays so when it gets one.
+        let unprobed = self.inputs.services.iter().filter(|service| service.readiness_probe.is_none());
+        let unprobed: Vec<String> = unprobed.map(|service| service.name.identity()).collect();
+        for process in self.processes.values_mut() {
+            process.has_been_ready |= unprobed.contains(&process.id);
+        }
         let now = self.now;
         let actions = self.agent.as_mut().expect("an agent").step(event, now);
         self.carry_out(actions);
@@ -344,10 +350,7 @@ impl World {
     fn assert_dependencies_are_ready(&self, id: &str, service: &Service) {
         for dependency in &service.depends_on {
             let on = dependency.identity();
-            let entry = self.inputs.services.iter().find(|service| service.name == *dependency);
-            let is_unprobed = entry.is_some_and(|service| service.readiness_probe.is_none());
-            let is_ready =
-                |process: &Process| process.id == on && !process.asked && (process.has_been_ready || is_unprobed);
+            let is_ready = |process: &Process| process.id == on && !process.asked && process.has_been_ready;
             assert!(self.processes.values().any(is_ready), "{id} starts before {on} is ready; {:?}", self.log);
         }
     }
