@@ -1,5 +1,5 @@
 //! Tries a probe once: over HTTP, TCP, gRPC or by a program. Does IO; what the results come to is counted in
-//! [`super::thresholds`]. Source: the kubelet's `pkg/probe`, whose verdicts these are.
+//! `super::thresholds`. Source: the kubelet's `pkg/probe`, whose verdicts these are.
 
 use std::{
     error::Error,
