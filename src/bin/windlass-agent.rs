@@ -60,7 +60,7 @@ struct StateDir {
 struct Run {
     #[command(flatten)]
     state_dir: StateDir,
-    /// Enrollment file (enrollment.yaml of the Secret <name>-enrollment). Needed until this machine has an
+    /// Enrollment file (enrollment.yaml of the Secret NAME-enrollment). Needed until this machine has an
     /// identity; one with a new token replaces the identity.
     #[arg(long, env = "WINDLASS_ENROLLMENT", value_name = "FILE")]
     enrollment: Option<PathBuf>,
