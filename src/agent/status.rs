@@ -93,7 +93,8 @@ pub fn text(status: &AgentStatus, now: SystemTime) -> String {
             let ready = if service.ready { "ready" } else { "not ready" };
             let _ = write!(text, "  {:<width$}  {:<10}  {ready}", service.name, service.state.as_str());
             if service.restarts > 0 {
-                let _ = write!(text, ", {} restarts", service.restarts);
+                let plural = if service.restarts == 1 { "" } else { "s" };
+                let _ = write!(text, ", {} restart{plural}", service.restarts);
             }
             if !service.message.is_empty() {
                 let _ = write!(text, ": {}", service.message);

@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{
-    Api, Client, Resource as _, ResourceExt as _,
-    api::{DeleteParams, PostParams, Preconditions},
-};
+use kube::{Api, Client, Resource as _, ResourceExt as _, api::PostParams};
 use rand::RngCore as _;
 use serde::Serialize;
 use subtle::ConstantTimeEq as _;
@@ -90,12 +87,11 @@ pub async fn ensure(
             }
             // Of an EdgeNode of the same name that is gone: its token enrolls nobody.
             Some(found) if found.annotations().get(UID_ANNOTATION) != Some(&id.uid) => {
-                let precondition = Preconditions { uid: found.uid(), resource_version: found.resource_version() };
-                let delete = DeleteParams { preconditions: Some(precondition), ..DeleteParams::default() };
-                match api.delete(&secret, &delete).await {
-                    Ok(_) => continue,
-                    Err(error) => Err(error),
-                }
+                // Replaced, not deleted: no right to delete Secrets is needed for it. The new owner keeps the garbage
+                // collector from it, whose deletion names the resourceVersion that it saw.
+                let mut new = render(authority, node, &id, url, &new_token())?;
+                new.metadata.resource_version = found.resource_version();
+                api.replace(&secret, &PostParams::default(), &new).await.map(|_| ())
             }
             Some(mut found) => {
                 let current = fingerprint(authority, url);
@@ -294,6 +290,47 @@ mod tests {
         assert_eq!((&file["node"]["namespace"], &file["node"]["name"]), (&"a".into(), &"n".into()));
         assert_eq!(file["token"], token);
         assert!(file["certificateAuthority"].as_str().expect("text").starts_with("-----BEGIN CERTIFICATE-----"));
+    }
+
+    #[tokio::test]
+    async fn the_secret_of_an_earlier_edgenode_of_that_name_is_replaced_and_none_is_deleted() {
+        use std::sync::{Arc, Mutex};
+        let (mut stale, token) = rendered();
+        stale.metadata.resource_version = Some("7".into());
+        stale.annotations_mut().insert(UID_ANNOTATION.to_owned(), "earlier".to_owned());
+        stale.annotations_mut().insert(USED_ANNOTATION.to_owned(), "true".to_owned());
+        let stale = serde_json::to_vec(&stale).expect("JSON");
+        let writes = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&writes);
+        let server = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let (stale, seen) = (stale.clone(), Arc::clone(&seen));
+            async move {
+                let (parts, body) = request.into_parts();
+                let mut answer = stale;
+                if parts.method != http::Method::GET {
+                    answer = body.collect_bytes().await.expect("body").to_vec();
+                    seen.lock().expect("unpoisoned").push((parts.method, answer.clone()));
+                }
+                Ok::<_, std::convert::Infallible>(http::Response::new(kube::client::Body::from(answer)))
+            }
+        });
+        let mut node = EdgeNode::new("n", Default::default());
+        node.metadata.namespace = Some("a".into());
+        node.metadata.uid = Some("u".into());
+        let url = Endpoint::parse("wss://windlass.example.com:8443").expect("valid");
+        ensure(Client::new(server, "a"), &authority(), &node, &url).await.expect("ensured");
+
+        let writes = writes.lock().expect("unpoisoned");
+        let [(method, body)] = &writes[..] else { panic!("one write, not {}", writes.len()) };
+        assert_eq!(method, http::Method::PUT);
+        let new: Secret = serde_json::from_slice(body).expect("a Secret");
+        assert_eq!(new.resource_version().as_deref(), Some("7"));
+        assert_eq!(new.owner_references()[0].uid, "u");
+        assert_eq!(
+            (new.annotations().get(UID_ANNOTATION), new.annotations().get(USED_ANNOTATION)),
+            (Some(&"u".into()), None)
+        );
+        assert_ne!(token_of(&new), Some(token));
     }
 
     #[test]

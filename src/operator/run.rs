@@ -77,7 +77,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
         sessions: Arc::clone(&sessions),
     };
     let mut admin = tokio::spawn(admin::serve(admin, endpoints, ended.clone()));
-    info!(tunnel = %tunnel_address, admin = %admin_address, url = settings.tunnel_url.authority(), "listening");
+    info!(tunnel = %tunnel_address, admin = %admin_address, url = %settings.tunnel_url, "listening");
 
     let loading = authority(&client, &namespace, &settings.authority_secret);
     let Some(authority) = shutdown.run_until_cancelled(loading).await else { return Ok(()) };

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -122,6 +122,9 @@ pub(super) fn is_reaped(pid: Pid) -> bool {
 impl Drop for Launcher {
     fn drop(&mut self) {
         if let (Some(reaper), Ok(pid)) = (self.reaper.take(), pid_of(&self.process)) {
+            // It may be the program by now, with children of its own: they share its group, once it has made one. As it
+            // is not reaped yet, neither id can be another's.
+            let _ = kill_process_group(pid, Signal::KILL);
             let _ = kill_process(pid, Signal::KILL);
             reaper.take(pid);
         }
