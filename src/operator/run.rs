@@ -115,6 +115,8 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
     let controlling = control(client, settings.namespaces.0.clone(), context, readiness.clone(), ended.clone());
     let mut controlling = tokio::spawn(controlling);
     tokio::select! {
+        // All of them end with the shutdown too, and sooner than this looks where nothing is to be drained.
+        biased;
         () = shutdown.cancelled() => {}
         // None of them ends by itself: without one of them there is no operator.
         result = &mut controlling => anyhow::bail!("the controller ended: {result:?}"),
