@@ -114,15 +114,14 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
 
     let controlling = control(client, settings.namespaces.0.clone(), context, readiness.clone(), ended.clone());
     let mut controlling = tokio::spawn(controlling);
-    tokio::select! {
-        // All of them end with the shutdown too, and sooner than this looks where nothing is to be drained.
-        biased;
-        () = shutdown.cancelled() => {}
-        // None of them ends by itself: without one of them there is no operator.
-        result = &mut controlling => anyhow::bail!("the controller ended: {result:?}"),
-        result = &mut serving => anyhow::bail!("the tunnel's listener ended: {result:?}"),
-        result = &mut admin => anyhow::bail!("the admin endpoints ended: {result:?}"),
-    }
+    let ended_early = async {
+        tokio::select! {
+            result = &mut controlling => anyhow::anyhow!("the controller ended: {result:?}"),
+            result = &mut serving => anyhow::anyhow!("the tunnel's listener ended: {result:?}"),
+            result = &mut admin => anyhow::anyhow!("the admin endpoints ended: {result:?}"),
+        }
+    };
+    until_shutdown(&shutdown, ended_early).await?;
     readiness.draining.store(true, Ordering::Release);
     info!("shutting down: telling agents, writing what is under way");
     serving.await.context("the tunnel's listener")?;
@@ -134,6 +133,19 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
     let _ = tokio::time::timeout(Duration::from_secs(1), admin).await;
     info!("ended");
     Ok(())
+}
+
+/// Waits for the shutdown. A part of the operator that ends sooner is an error, as it cannot do without: they end
+/// with the shutdown too, and where nothing is to be drained both are there at once.
+async fn until_shutdown(
+    shutdown: &CancellationToken,
+    ended_early: impl Future<Output = anyhow::Error>,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => Ok(()),
+        error = ended_early => Err(error),
+    }
 }
 
 async fn cluster(settings: &Settings) -> anyhow::Result<Config> {
@@ -327,6 +339,23 @@ fn log(kind: &'static str) -> impl Fn(Option<&watcher::Error>) + Send + 'static 
                 _ => info!(kind, "the watch is up again"),
             }
             *told = advice;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn parts_that_end_with_the_shutdown_are_no_error() {
+        let shutdown = CancellationToken::new();
+        let ended_early = || std::future::ready(anyhow::anyhow!("ended"));
+        assert!(until_shutdown(&shutdown, ended_early()).await.is_err());
+        shutdown.cancel();
+        // Without an order between them it would be left to chance.
+        for _ in 0..100 {
+            assert!(until_shutdown(&shutdown, ended_early()).await.is_ok());
         }
     }
 }
