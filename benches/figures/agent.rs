@@ -16,7 +16,7 @@ use windlass::{
         artifact::ArtifactSettings,
         contents::Contents,
         host::{Host, ServiceControl, memory::MemoryHost, memory_services::MemoryServices},
-        link::LinkSettings,
+        link::{LinkSettings, LinkState},
         proxies::Proxies,
         run::{Settings, run},
         store::{MemoryContents, MemoryStore, Store},
@@ -59,8 +59,8 @@ impl Agent {
         }
     }
 
-    /// Starts the agent.
-    pub fn start(&mut self) -> Result<()> {
+    /// Starts the agent and waits until it is welcomed.
+    pub async fn connect(&mut self) -> Result<()> {
         std::fs::create_dir_all(&self.state_dir)?;
         let link = LinkSettings::prepare(
             &self.state_dir,
@@ -73,10 +73,12 @@ impl Agent {
             link,
             artifacts: ArtifactSettings { max_bytes: 0, random: rand::random },
             drift_period: Duration::from_secs(3600),
+            link_state: LinkState::channel(),
             local: None,
             node: Arc::new(|| None),
             crash: CrashPoint::default(),
         };
+        let mut link_state = settings.link_state.subscribe();
         let shutdown = CancellationToken::new();
         let (host, services) = (Arc::clone(&self.host), Arc::clone(&self.services));
         let (store, contents) = (Arc::clone(&self.store), Arc::clone(&self.contents));
@@ -87,6 +89,8 @@ impl Agent {
             }
         });
         self.running = Some((task, shutdown));
+        let welcomed = link_state.wait_for(|state| matches!(state, LinkState::Connected { .. }));
+        tokio::time::timeout(Duration::from_secs(300), welcomed).await.context("not welcomed in 300 s")??;
         Ok(())
     }
 

@@ -109,13 +109,18 @@ impl Fleet {
         Ok(path)
     }
 
-    /// Starts the agents from `from` up to `to` and waits until each node is Ready.
+    /// Starts the agents from `from` up to `to`, as many at a time as R0 does, and waits until each node is Ready.
     pub async fn connect(&mut self, from: usize, to: usize) -> Result<()> {
         for i in from..to {
             let enrollment = self.enrollment(i).await?;
             let state = self.dir.path().join(name(i));
-            self.agents.entry(i).or_insert_with(|| super::agent::Agent::new(state, enrollment)).start()?;
+            self.agents.entry(i).or_insert_with(|| super::agent::Agent::new(state, enrollment));
         }
+        futures::stream::iter(self.agents.range_mut(from..to))
+            .map(|(_, agent)| agent.connect())
+            .buffer_unordered(super::r0::CONNECTING_AT_ONCE)
+            .try_collect::<Vec<_>>()
+            .await?;
         self.until_all(to, "connected and Ready", |node| condition(node, "Ready") == Some("True")).await
     }
 

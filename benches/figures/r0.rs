@@ -26,6 +26,9 @@ use tokio_tungstenite::tungstenite::{Message, protocol::WebSocketConfig};
 
 use crate::{child::Child, meter};
 
+/// How many clients are on their way at a time: R0's and the fleet's, so that their cost is comparable.
+pub const CONNECTING_AT_ONCE: usize = 50;
+
 /// What R0 costs with a number of clients.
 #[derive(Debug, Clone, Copy, serde::Serialize)]
 pub struct Figures {
@@ -122,7 +125,7 @@ pub async fn measure(counts: &[usize]) -> Result<Vec<Figures>> {
 }
 
 async fn connect(clients: &mut JoinSet<Result<()>>, connector: &TlsConnector, port: u16, count: usize) -> Result<()> {
-    let at_once = Arc::new(Semaphore::new(50));
+    let at_once = Arc::new(Semaphore::new(CONNECTING_AT_ONCE));
     let (done, mut all_done) = tokio::sync::mpsc::channel::<()>(1);
     for _ in 0..count {
         let permit = Arc::clone(&at_once).acquire_owned().await?;

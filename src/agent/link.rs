@@ -139,6 +139,13 @@ pub enum LinkState {
     Released,
 }
 
+impl LinkState {
+    /// Where a link says what it is doing, before it does anything.
+    pub fn channel() -> watch::Sender<Self> {
+        watch::Sender::new(Self::Connecting { url: String::new() })
+    }
+}
+
 /// Runs until `shutdown`, and closes the session it is in then.
 pub async fn run(
     settings: LinkSettings,

@@ -31,6 +31,8 @@ pub struct Settings {
     pub artifacts: ArtifactSettings,
     /// How often drift is looked for.
     pub drift_period: Duration,
+    /// Where the link says what it is doing.
+    pub link_state: watch::Sender<LinkState>,
     /// Connections of programs on this machine; `None` to answer none.
     pub local: Option<Incoming>,
     /// Which EdgeNode this is by now; asked for each local status.
@@ -62,7 +64,7 @@ pub async fn run(
     contents: Arc<dyn Contents>,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
-    let Settings { link, artifacts, drift_period, local, node, crash } = settings;
+    let Settings { link, artifacts, drift_period, link_state, local, node, crash } = settings;
     let held = Held::load(store.as_ref())?.map(Arc::new);
     let facts = host.facts();
 
@@ -74,7 +76,6 @@ pub async fn run(
     let (report_in, report) = watch::channel(Arc::new(Report { facts: facts.clone(), ..Report::default() }));
     let (inputs_in, inputs) = watch::channel(Arc::new(ServiceInputs::default()));
     let (service_reports_in, service_reports) = watch::channel(Arc::new(ServiceReports::default()));
-    let (link_state_in, link_state) = watch::channel(LinkState::Connecting { url: String::new() });
     let arrived = Arc::new(Notify::new());
 
     let state_ends = StateEnds {
@@ -96,11 +97,12 @@ pub async fn run(
     tasks.spawn(async move { Ok(supervising.await?) });
     let artifact_ends = ArtifactEnds { wanted: artifacts_wanted, arrived: arrived.clone(), failing: failing_in };
     tasks.spawn(infallible(artifact::run(artifacts, contents.clone(), artifact_ends, shutdown.clone())));
-    let link_ends = LinkEnds { desired: desired_in, wanted, arrived, report: report.clone(), state: link_state_in };
+    let link_state_now = link_state.subscribe();
+    let link_ends = LinkEnds { desired: desired_in, wanted, arrived, report: report.clone(), state: link_state };
     tasks.spawn(infallible(link::run(link, store, contents, link_ends, shutdown.clone())));
     tasks.spawn(infallible(state.run(shutdown.clone())));
     if let Some(incoming) = local {
-        let status = move || AgentStatus::of(node(), &report.borrow(), &link_state.borrow());
+        let status = move || AgentStatus::of(node(), &report.borrow(), &link_state_now.borrow());
         let stop = shutdown.clone();
         tasks.spawn(async move {
             let served = local::serve(incoming, Arc::new(status), stop.clone());
