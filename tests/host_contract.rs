@@ -85,6 +85,9 @@ impl Host for Shared {
     fn facts(&self) -> windlass::model::NodeFacts {
         self.0.facts()
     }
+    fn features(&self) -> &'static [&'static str] {
+        self.0.features()
+    }
     fn observe(&self, path: &HostPath, salt: Option<&Salt>) -> Result<PathState, HostError> {
         self.0.observe(path, salt)
     }

@@ -100,6 +100,8 @@ fn service(name: &str, command: &[&str]) -> Service {
         recovery: Recovery { actions: vec![RecoveryAction::None], reset_after_seconds: 600 },
         readiness_probe: None,
         liveness_probe: None,
+        wrap: false,
+        password: None,
     }
 }
 

@@ -33,6 +33,7 @@ fn well() -> Report {
             state: ServicePhase::Running,
             ready: true,
             restarts: 0,
+            reason: String::new(),
             message: String::new(),
         }],
         facts: NodeFacts { agent_version: "0.1.0".into(), ..NodeFacts::default() },
@@ -52,6 +53,7 @@ fn ill() -> Report {
     report.services[0].state = ServicePhase::BackingOff;
     report.services[0].ready = false;
     report.services[0].restarts = 3;
+    report.services[0].reason = "ServiceCrashing".into();
     report.services[0].message = "exit code 1".into();
     report.notice = Some(Notice { reason: "StoreDamaged".into(), message: "begun anew".into() });
     report

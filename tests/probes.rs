@@ -37,6 +37,8 @@ fn service() -> Service {
         recovery: Recovery { actions: vec![RecoveryAction::None], reset_after_seconds: 600 },
         readiness_probe: None,
         liveness_probe: None,
+        wrap: false,
+        password: None,
     }
 }
 

@@ -52,7 +52,7 @@ impl Node {
     }
 
     async fn start_with(host: Arc<MemoryHost>, store: Arc<MemoryStore>, contents: Arc<MemoryContents>) -> Self {
-        let held = Held::load(store.as_ref()).expect("store").map(Arc::new);
+        let held = Held::load(store.as_ref(), host.features()).expect("store").map(Arc::new);
         let (desired, desired_out) = watch::channel(held);
         let (failing, failing_out) = watch::channel(Arc::default());
         let (services, services_out) = watch::channel(Arc::new(ServiceReports::default()));
@@ -97,7 +97,7 @@ impl Node {
     fn deliver(&self, document: &DesiredState) -> Revision {
         let bytes = wire::desired::encode(document);
         self.store.set_desired(Some(&bytes)).expect("store");
-        let held = Held::decode(&bytes).expect("document");
+        let held = Held::decode(&bytes, self.host.features()).expect("document");
         let revision = held.revision.clone();
         self.desired.send_replace(Some(Arc::new(held)));
         revision

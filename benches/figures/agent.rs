@@ -47,6 +47,7 @@ impl Agent {
             hostname: state_dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             agent_version: env!("CARGO_PKG_VERSION").into(),
             boot_time: 1_700_000_000,
+            ..NodeFacts::default()
         };
         Self {
             state_dir,

@@ -22,7 +22,7 @@ use super::{
     store::{Store, StoreError},
 };
 use crate::{
-    model::{Content, Digest, FEATURES, MAX_CONTENT_BYTES, Report},
+    model::{Content, Digest, MAX_CONTENT_BYTES, Report},
     tunnel::{
         channel::{Channel, ChannelError, Event},
         keepalive::Heartbeat,
@@ -135,7 +135,7 @@ fn hello(parties: &Parties<'_>) -> Result<Hello, Ended> {
         last_session: parties.store.last_session().map_err(failed)?,
         nonce: nonce.into(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        features: FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
+        features: parties.ends.features.iter().map(|feature| (*feature).to_owned()).collect(),
         facts: Some((&facts).into()),
         held_revision: held_revision.unwrap_or_default(),
         applied_revision: parties.store.applied().map_err(failed)?.unwrap_or_default(),
@@ -307,7 +307,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
         if Digest::of(bytes) != *digest {
             return Err(Ended::Lost("a document that does not digest to its name".to_owned()));
         }
-        let held = Held::decode(bytes).map_err(|error| Ended::Lost(format!("the desired document: {error}")))?;
+        let held = Held::decode(bytes, self.parties.ends.features)
+            .map_err(|error| Ended::Lost(format!("the desired document: {error}")))?;
         if held.document.node_uid != self.parties.uid {
             return Err(Ended::Lost("a document that is for another EdgeNode".to_owned()));
         }

@@ -53,7 +53,7 @@ impl fmt::Display for Difference {
 }
 
 fn attributes(attributes: &Attributes, ownership: &Ownership) -> Difference {
-    let Attributes { mode, owner, group } = attributes;
+    let Attributes { mode, owner, group, access: _, read_only: _, hidden: _ } = attributes;
     let mut which = Vec::new();
     if let Some(mode) = mode.map(Mode::bits).filter(|mode| *mode != ownership.mode) {
         which.push(format!("mode {:04o} instead of {mode:04o}", ownership.mode));

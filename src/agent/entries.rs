@@ -71,12 +71,16 @@ pub fn entries(desired: &DesiredState) -> Vec<Entry> {
 }
 
 fn entry(path: &HostPath, wanted: Wanted, attributes: Attributes, drift: Drift) -> Entry {
-    let Attributes { mode, owner, group } = &attributes;
+    let Attributes { mode, owner, group, access, read_only, hidden } = &attributes;
     let bytes = match &wanted {
         Wanted::Directory => "directory".to_owned(),
         Wanted::File(source) => source.digest().to_string(),
     };
-    let text = format!("{bytes}\n{:?}\n{owner:?}\n{group:?}", mode.map(Mode::bits));
+    let mut text = format!("{bytes}\n{:?}\n{owner:?}\n{group:?}", mode.map(Mode::bits));
+    // Only where they are used: what was carried out by an earlier version keeps its digest.
+    if (access, read_only, hidden) != (&None, &None, &None) {
+        text += &format!("\n{access:?}\n{read_only:?}\n{hidden:?}");
+    }
     let wish = Digest::of(text.as_bytes()).to_string();
     Entry { path: path.clone(), identity: path.identity(), wanted, attributes, drift, wish }
 }

@@ -5,7 +5,7 @@ use prost::Message as _;
 
 use super::store::{Store, StoreError};
 use crate::{
-    model::{DesiredState, Digest, FEATURES, Revision},
+    model::{DesiredState, Digest, Revision},
     wire::{WireError, desired, desired_v1},
 };
 
@@ -19,17 +19,18 @@ pub struct Held {
     /// What it says. Where it requires a feature that this agent lacks, the lists may be empty:
     /// see [`Held::lacking`].
     pub document: DesiredState,
+    lacking: Vec<String>,
 }
 
 impl Held {
-    /// Reads a document's bytes.
-    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+    /// Reads a document's bytes, on a machine with these features.
+    pub fn decode(bytes: &[u8], features: &[&str]) -> Result<Self, WireError> {
         let digest = Digest::of(bytes);
         let document = match desired::decode(bytes) {
             Ok(document) => document,
             // What cannot be read may be what an unknown feature stands for: then that is what is said.
             Err(error) => match desired_v1::DesiredState::decode(bytes) {
-                Ok(raw) if lacking(&raw.required_features).next().is_some() => DesiredState {
+                Ok(raw) if !lacking(&raw.required_features, features).is_empty() => DesiredState {
                     node_uid: raw.node_uid,
                     required_features: raw.required_features,
                     suspended: raw.suspended,
@@ -38,19 +39,20 @@ impl Held {
                 _ => return Err(error),
             },
         };
-        Ok(Self { revision: Revision::from(&digest), digest, document })
+        let lacking = lacking(&document.required_features, features);
+        Ok(Self { revision: Revision::from(&digest), digest, document, lacking })
     }
 
     /// Features that the document requires and this agent lacks; with any, nothing of it may be carried out.
-    pub fn lacking(&self) -> Vec<&str> {
-        lacking(&self.document.required_features).collect()
+    pub fn lacking(&self) -> &[String] {
+        &self.lacking
     }
 
     /// The document in the store, if any. One that cannot be read (a newer agent may have kept it) is none:
     /// the operator sends it again.
-    pub fn load(store: &dyn Store) -> Result<Option<Self>, StoreError> {
+    pub fn load(store: &dyn Store, features: &[&str]) -> Result<Option<Self>, StoreError> {
         let Some(bytes) = store.desired()? else { return Ok(None) };
-        match Self::decode(&bytes) {
+        match Self::decode(&bytes, features) {
             Ok(held) => Ok(Some(held)),
             Err(error) => {
                 tracing::warn!(%error, "the stored document cannot be read; waiting for the operator's");
@@ -60,8 +62,8 @@ impl Held {
     }
 }
 
-fn lacking(required: &[String]) -> impl Iterator<Item = &str> {
-    required.iter().map(String::as_str).filter(|feature| !FEATURES.contains(feature))
+fn lacking(required: &[String], features: &[&str]) -> Vec<String> {
+    required.iter().filter(|feature| !features.contains(&feature.as_str())).cloned().collect()
 }
 
 #[cfg(test)]
@@ -75,9 +77,9 @@ mod tests {
             files: vec![desired_v1::File { path: "/a".into(), ..Default::default() }],
             ..Default::default()
         };
-        assert!(Held::decode(&raw.encode_to_vec()).is_err(), "a file without a source");
-        raw.required_features = vec!["files-from-the-moon".into()];
-        let held = Held::decode(&raw.encode_to_vec()).expect("held");
+        assert!(Held::decode(&raw.encode_to_vec(), &[]).is_err(), "a file without a source");
+        raw.required_features = vec!["files-from-the-moon".into(), "wrap".into()];
+        let held = Held::decode(&raw.encode_to_vec(), &["wrap"]).expect("held");
         assert_eq!(held.lacking(), ["files-from-the-moon"]);
         assert_eq!((held.document.node_uid.as_str(), held.document.files.len()), ("u", 0));
         assert_eq!(held.revision, Revision::of(&raw.encode_to_vec()));

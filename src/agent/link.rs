@@ -108,6 +108,8 @@ pub struct LinkEnds {
     pub report: watch::Receiver<Arc<Report>>,
     /// What the link is doing.
     pub state: watch::Sender<LinkState>,
+    /// Features of documents that this machine can carry out.
+    pub features: &'static [&'static str],
 }
 
 /// What the link is doing. Times are seconds since 1970.

@@ -51,13 +51,24 @@ pub struct AgentStatus {
     pub services: Vec<ServiceReport>,
     /// Something about the node as a whole.
     pub notice: Option<Notice>,
+    /// Whether the machine waits for a restart to finish what was installed (Windows).
+    pub reboot_pending: bool,
 }
 
 impl AgentStatus {
     /// From what the agent reports and what its link does.
     pub fn of(node: Option<NodeId>, report: &Report, link: &LinkState) -> Self {
-        let Report { held_revision, applied_revision, progressing, resources, failures, services, facts, notice } =
-            report.clone();
+        let Report {
+            held_revision,
+            applied_revision,
+            progressing,
+            resources,
+            failures,
+            services,
+            facts,
+            notice,
+            reboot_pending,
+        } = report.clone();
         Self {
             node,
             agent_version: facts.agent_version,
@@ -69,6 +80,7 @@ impl AgentStatus {
             failures,
             services,
             notice,
+            reboot_pending,
         }
     }
 

@@ -7,9 +7,7 @@ use super::{
     plan::Standing,
     services::{ServiceInputs, ServiceReports},
 };
-use crate::model::{
-    DesiredState, Failure, NodeFacts, Notice, Report, ResourceCounts, Revision, ServicePhase, ServiceReport,
-};
+use crate::model::{DesiredState, Failure, NodeFacts, Notice, Report, ResourceCounts, Revision, ServiceReport};
 
 /// All that a report depends on.
 #[derive(Debug, Clone, Copy)]
@@ -89,17 +87,16 @@ pub fn report(known: &Known<'_>) -> Report {
         failures.extend(outcome.plan.leftovers.iter().filter_map(|(name, standing)| failure(name.clone(), standing)));
     }
     for service in &named {
-        let reason = match service.state {
-            ServicePhase::Failed => "ServiceFailed",
-            ServicePhase::BackingOff => "ServiceCrashing",
-            _ => {
-                resources.in_desired_state += u32::from(service.ready);
-                continue;
-            }
-        };
+        if service.reason.is_empty() {
+            resources.in_desired_state += u32::from(service.ready);
+            continue;
+        }
         resources.failed += 1;
-        let resource = format!("service {}", service.name);
-        failures.push(Failure { resource, reason: reason.to_owned(), message: service.message.clone() });
+        failures.push(Failure {
+            resource: format!("service {}", service.name),
+            reason: service.reason.clone(),
+            message: service.message.clone(),
+        });
     }
     failures.truncate(MOST_FAILURES);
     Report {
@@ -111,6 +108,7 @@ pub fn report(known: &Known<'_>) -> Report {
         services: named,
         facts: (*facts).clone(),
         notice: notice(known),
+        reboot_pending: false,
     }
 }
 
@@ -136,12 +134,14 @@ fn failure(resource: String, standing: &Standing) -> Option<Failure> {
 /// The one that keeps most from working comes first.
 fn notice(known: &Known<'_>) -> Option<Notice> {
     let say = |reason: &str, message: String| Some(Notice { reason: reason.to_owned(), message });
-    let lacking = known.held.map(Held::lacking).unwrap_or_default();
+    let lacking = known.held.map_or(&[][..], Held::lacking);
     if !lacking.is_empty() {
         let features = lacking.join(", ");
         return say(
             "UnsupportedByAgent",
-            format!("the desired state requires {features}, which this version of the agent lacks; nothing is changed"),
+            format!(
+                "the desired state requires {features}, which this agent lacks on this machine; nothing is changed"
+            ),
         );
     }
     if let Some(why) = known.unwritable {

@@ -65,7 +65,8 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     let Settings { link, artifacts, drift_period, link_state, local, node, crash } = settings;
-    let held = Held::load(store.as_ref())?.map(Arc::new);
+    let features = host.features();
+    let held = Held::load(store.as_ref(), features)?.map(Arc::new);
     let facts = host.facts();
 
     // Each of these holds one value, the latest: what is told here is state, not history.
@@ -98,7 +99,8 @@ pub async fn run(
     let artifact_ends = ArtifactEnds { wanted: artifacts_wanted, arrived: arrived.clone(), failing: failing_in };
     tasks.spawn(infallible(artifact::run(artifacts, contents.clone(), artifact_ends, shutdown.clone())));
     let link_state_now = link_state.subscribe();
-    let link_ends = LinkEnds { desired: desired_in, wanted, arrived, report: report.clone(), state: link_state };
+    let report_out = report.clone();
+    let link_ends = LinkEnds { desired: desired_in, wanted, arrived, report: report_out, state: link_state, features };
     tasks.spawn(infallible(link::run(link, store, contents, link_ends, shutdown.clone())));
     tasks.spawn(infallible(state.run(shutdown.clone())));
     if let Some(incoming) = local {

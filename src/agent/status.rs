@@ -57,6 +57,7 @@ pub fn text(status: &AgentStatus, now: SystemTime) -> String {
         failures,
         services,
         notice,
+        reboot_pending,
     } = status;
     let mut text = String::new();
     let mut line = |name: &str, value: &str| text.push_str(&format!("{name:<10}{value}\n"));
@@ -79,6 +80,9 @@ pub fn text(status: &AgentStatus, now: SystemTime) -> String {
     line("Resources", &counts);
     if let Some(notice) = notice {
         line("Notice", &format!("{}: {}", notice.reason, notice.message));
+    }
+    if *reboot_pending {
+        line("Reboot", "pending: the machine waits for a restart to finish what was installed");
     }
     if !failures.is_empty() {
         text.push_str("\nFailures\n");

@@ -3,7 +3,7 @@
 //! Made by the operator's `validate` from an EdgeNode, and by the agent from the document's bytes.
 //! Every default is filled in here already: nothing below decides what an absent field means.
 
-use super::{Digest, HostPath, Salt, ServiceName};
+use super::{Digest, HostPath, Package, RegistryValue, Salt, ServiceName};
 
 /// Everything one node should be. Lists are sorted by key (path or name).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -20,6 +20,10 @@ pub struct DesiredState {
     pub files: Vec<File>,
     /// By name.
     pub services: Vec<Service>,
+    /// By identity of their places.
+    pub registry_values: Vec<RegistryValue>,
+    /// By name.
+    pub packages: Vec<Package>,
 }
 
 /// What is done about a difference that somebody else made.
@@ -57,6 +61,43 @@ pub struct Attributes {
     pub owner: Option<String>,
     /// Name of the owning group.
     pub group: Option<String>,
+    /// Who may do what (Windows).
+    pub access: Option<Access>,
+    /// The file attribute read-only (Windows).
+    pub read_only: Option<bool>,
+    /// The file attribute hidden (Windows).
+    pub hidden: Option<bool>,
+}
+
+/// The entries of an access control list that is managed whole.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Access {
+    /// Whether what the directory above grants is granted here as well.
+    pub inherit: bool,
+    /// By account.
+    pub grants: Vec<Grant>,
+}
+
+/// What one account may do.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Grant {
+    /// Name or SID of a user or group.
+    pub account: String,
+    /// What it may do.
+    pub rights: Rights,
+}
+
+/// Rights as the Security tab of Windows names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rights {
+    /// Read contents, attributes and permissions.
+    Read,
+    /// Also execute, and pass through directories.
+    ReadAndExecute,
+    /// Also write and delete.
+    Modify,
+    /// Also change permissions and owner.
+    FullControl,
 }
 
 /// A directory that should exist; what lies in it is not its business.
@@ -168,6 +209,10 @@ pub struct Service {
     pub readiness_probe: Option<Probe>,
     /// When it is to be restarted though it runs; `None`: never.
     pub liveness_probe: Option<Probe>,
+    /// Whether the program is none that speaks with the Service Control Manager, so that another does (Windows).
+    pub wrap: bool,
+    /// Password of the account, from a Secret, fetched as contents of files are (Windows).
+    pub password: Option<Content>,
 }
 
 /// One variable of a service's environment.

@@ -3,23 +3,23 @@
 
 mod desired;
 mod digest;
+pub mod features;
 mod names;
+mod package;
 mod path;
+mod registry;
 mod report;
 
 pub use desired::{
-    Artifact, Attributes, Check, Content, DesiredState, Directory, Drift, EnvVar, File, Mode, Probe, Recovery,
-    RecoveryAction, Service, ServiceState, Source, StartMode,
+    Access, Artifact, Attributes, Check, Content, DesiredState, Directory, Drift, EnvVar, File, Grant, Mode, Probe,
+    Recovery, RecoveryAction, Rights, Service, ServiceState, Source, StartMode,
 };
 pub use digest::{Digest, DigestError, Hasher, Revision, Salt};
-pub use names::{NameError, NodeId, ServiceName};
+pub use names::{NameError, NodeId, PackageName, ServiceName};
+pub use package::{Detect, Installer, MsiVersion, Package, PackageError, ProductCode};
 pub use path::{HostPath, PathError, Platform};
-pub use report::{Failure, NodeFacts, Notice, Report, ResourceCounts, ServicePhase, ServiceReport};
-
-/// Features of documents that this version's agent carries out; see `DesiredState::required_features`.
-///
-/// A document names only what it uses beyond the first version, so the list starts empty.
-pub const FEATURES: &[&str] = &[];
+pub use registry::{Hive, RegistryData, RegistryPlace, RegistryPlaceError, RegistryValue, View};
+pub use report::{Disk, Failure, NodeFacts, Notice, Report, ResourceCounts, ServicePhase, ServiceReport};
 
 /// Largest content that travels through the tunnel, in bytes: a ConfigMap or Secret holds at most 1 MiB.
 pub const MAX_CONTENT_BYTES: u64 = 1 << 20;

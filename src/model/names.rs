@@ -48,13 +48,7 @@ pub struct ServiceName(String);
 impl ServiceName {
     /// Parses a name.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        let first = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-        let rest = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-        if first && rest && text.len() <= 63 {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(NameError::Service(text.chars().take(80).collect()))
-        }
+        if is_name(text) { Ok(Self(text.to_owned())) } else { Err(NameError::Service(short(text))) }
     }
 
     /// The name as written.
@@ -80,6 +74,51 @@ impl fmt::Debug for ServiceName {
     }
 }
 
+/// Name of a package on a node, of the same form as a service's.
+///
+/// Logs of installers are named by it: two names that differ by case alone are one, hence
+/// [`PackageName::identity`].
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PackageName(String);
+
+impl PackageName {
+    /// Parses a name.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if is_name(text) { Ok(Self(text.to_owned())) } else { Err(NameError::Package(short(text))) }
+    }
+
+    /// The name as written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What two spellings of one package share.
+    pub fn identity(&self) -> String {
+        self.0.to_ascii_lowercase()
+    }
+}
+
+impl fmt::Display for PackageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for PackageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let first = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    first && text.len() <= 63 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
 /// Why something is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -88,6 +127,11 @@ pub enum NameError {
         "{0:?} is not a service name: expected 1 to 63 letters, digits, '-', '_', '.', beginning with a letter or digit"
     )]
     Service(String),
+    /// Not the name of a package.
+    #[error(
+        "{0:?} is not a package name: expected 1 to 63 letters, digits, '-', '_', '.', beginning with a letter or digit"
+    )]
+    Package(String),
     /// Not the identity of a node.
     #[error("{0:?} does not name a node: expected spiffe://<trust domain>/ns/<namespace>/edgenode/<name>/<uid>")]
     Spiffe(String),
@@ -119,12 +163,12 @@ mod tests {
     }
 
     #[test]
-    fn service_names_are_checked() {
+    fn names_of_services_and_packages_are_checked() {
         for name in ["AcmePress", "a", "acme.db-2_x", &"a".repeat(63)] {
-            assert!(ServiceName::parse(name).is_ok(), "{name}");
+            assert!(ServiceName::parse(name).is_ok() && PackageName::parse(name).is_ok(), "{name}");
         }
         for name in ["", "-a", ".a", "a b", "a/b", "ä", &"a".repeat(64)] {
-            assert!(ServiceName::parse(name).is_err(), "{name}");
+            assert!(ServiceName::parse(name).is_err() && PackageName::parse(name).is_err(), "{name}");
         }
     }
 }

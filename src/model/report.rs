@@ -11,9 +11,9 @@ pub struct Report {
     pub applied_revision: Option<Revision>,
     /// Whether it is still on the way to the held revision.
     pub progressing: bool,
-    /// Directories, files and services, counted.
+    /// Directories, files, registry values, packages and services, counted.
     pub resources: ResourceCounts,
-    /// Directories, files and services that could not be brought into, or are out of, their desired state.
+    /// What could not be brought into, or is out of, its desired state.
     pub failures: Vec<Failure>,
     /// In order of the document.
     pub services: Vec<ServiceReport>,
@@ -21,6 +21,8 @@ pub struct Report {
     pub facts: NodeFacts,
     /// Something about the node as a whole.
     pub notice: Option<Notice>,
+    /// Whether the machine waits for a restart to finish what was installed (Windows).
+    pub reboot_pending: bool,
 }
 
 /// The machine that an agent runs on. What moves by itself (uptime, free space) has no place here.
@@ -39,9 +41,31 @@ pub struct NodeFacts {
     pub agent_version: String,
     /// When the machine started, seconds since 1970.
     pub boot_time: u64,
+    /// Edition of Windows, such as `Professional`; empty elsewhere.
+    pub edition: String,
+    /// Build of Windows with its revision, such as `19045.4651`; empty elsewhere.
+    pub build: String,
+    /// Active Directory domain that the machine belongs to; empty for none.
+    pub domain: String,
+    /// Physical memory in bytes; 0 where it is not known.
+    pub memory_bytes: u64,
+    /// Fixed disks, by name.
+    pub disks: Vec<Disk>,
+    /// As the machine names it: `Europe/Vienna`, or `W. Europe Standard Time` on Windows.
+    pub time_zone: String,
 }
 
-/// Directories, files and services, counted. The three last add up to at most `total`.
+/// A fixed disk or volume.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Disk {
+    /// Such as `C:`.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// Resources of a document, counted. The three last add up to at most `total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceCounts {
@@ -79,6 +103,8 @@ pub struct ServiceReport {
     pub ready: bool,
     /// Unexpected ends and failed liveness probes that led to a restart, since the service was made.
     pub restarts: u64,
+    /// Why it has failed or is about to be restarted, in CamelCase; empty otherwise.
+    pub reason: String,
     /// Why it is not ready; empty where it is.
     pub message: String,
 }

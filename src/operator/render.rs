@@ -18,7 +18,7 @@ use super::{
     validate::{Valid, ValidFile, ValidSource},
 };
 use crate::{
-    model::{Content, DesiredState, Digest, File, NodeId, Salt, Source},
+    model::{Content, DesiredState, Digest, File, NodeId, Salt, Source, features},
     wire,
 };
 
@@ -86,14 +86,17 @@ pub fn render(
     if !missing.is_empty() {
         return Err(missing);
     }
-    let desired = DesiredState {
+    let mut desired = DesiredState {
         node_uid: node.uid.clone(),
         required_features: Vec::new(),
         suspended,
         directories,
         files: rendered,
         services,
+        registry_values: Vec::new(),
+        packages: Vec::new(),
     };
+    desired.required_features = features::used_by(&desired);
     Ok(Document::new(wire::desired::encode(&desired), contents, false))
 }
 

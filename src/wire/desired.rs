@@ -1,11 +1,20 @@
 //! The document ↔ model: its bytes are what a revision names. Pure.
 
+mod packages;
+mod registry;
+mod services;
+
 use prost::Message as _;
 
+use self::{
+    packages::{package_from_wire, package_to_wire},
+    registry::{registry_value_from_wire, registry_value_to_wire},
+    services::{service_from_wire, service_to_wire},
+};
 use super::{WireError, desired_v1 as pb};
 use crate::model::{
-    Artifact, Attributes, Check, Content, DesiredState, Digest, Directory, Drift, EnvVar, File, HostPath, Mode, Probe,
-    Recovery, RecoveryAction, Salt, Service, ServiceName, ServiceState, Source, StartMode,
+    Access, Artifact, Attributes, Content, DesiredState, Digest, Directory, Drift, File, Grant, HostPath, Mode, Rights,
+    Salt, ServiceName, Source,
 };
 
 /// The bytes of a document. The same value always gives the same bytes.
@@ -22,7 +31,16 @@ pub fn decode(bytes: &[u8]) -> Result<DesiredState, WireError> {
 
 impl From<&DesiredState> for pb::DesiredState {
     fn from(desired: &DesiredState) -> Self {
-        let DesiredState { node_uid, required_features, suspended, directories, files, services } = desired;
+        let DesiredState {
+            node_uid,
+            required_features,
+            suspended,
+            directories,
+            files,
+            services,
+            registry_values,
+            packages,
+        } = desired;
         Self {
             node_uid: node_uid.clone(),
             required_features: required_features.clone(),
@@ -30,6 +48,8 @@ impl From<&DesiredState> for pb::DesiredState {
             directories: directories.iter().map(directory_to_wire).collect(),
             files: files.iter().map(file_to_wire).collect(),
             services: services.iter().map(service_to_wire).collect(),
+            registry_values: registry_values.iter().map(registry_value_to_wire).collect(),
+            packages: packages.iter().map(package_to_wire).collect(),
         }
     }
 }
@@ -38,7 +58,16 @@ impl TryFrom<pb::DesiredState> for DesiredState {
     type Error = WireError;
 
     fn try_from(document: pb::DesiredState) -> Result<Self, WireError> {
-        let pb::DesiredState { node_uid, required_features, suspended, directories, files, services } = document;
+        let pb::DesiredState {
+            node_uid,
+            required_features,
+            suspended,
+            directories,
+            files,
+            services,
+            registry_values,
+            packages,
+        } = document;
         Ok(Self {
             node_uid,
             required_features,
@@ -46,6 +75,8 @@ impl TryFrom<pb::DesiredState> for DesiredState {
             directories: each("directories", directories, directory_from_wire)?,
             files: each("files", files, file_from_wire)?,
             services: each("services", services, service_from_wire)?,
+            registry_values: each("registry_values", registry_values, registry_value_from_wire)?,
+            packages: each("packages", packages, package_from_wire)?,
         })
     }
 }
@@ -87,22 +118,53 @@ fn drift_from_wire(drift: i32) -> Result<Drift, WireError> {
 }
 
 fn attributes_to_wire(attributes: &Attributes) -> Option<pb::Attributes> {
-    let Attributes { mode, owner, group } = attributes;
+    let Attributes { mode, owner, group, access, read_only, hidden } = attributes;
     (*attributes != Attributes::default()).then(|| pb::Attributes {
         mode: mode.map(Mode::bits),
         owner: owner.clone().unwrap_or_default(),
         group: group.clone().unwrap_or_default(),
+        access: access.as_ref().map(access_to_wire),
+        read_only: *read_only,
+        hidden: *hidden,
     })
 }
 
 fn attributes_from_wire(attributes: Option<pb::Attributes>) -> Result<Attributes, WireError> {
-    let pb::Attributes { mode, owner, group } = attributes.unwrap_or_default();
+    let pb::Attributes { mode, owner, group, access, read_only, hidden } = attributes.unwrap_or_default();
     let mode = mode
         .map(|bits| {
             Mode::new(bits).ok_or_else(|| WireError::field("attributes.mode", format!("{bits:#o} is above 0o7777")))
         })
         .transpose()?;
-    Ok(Attributes { mode, owner: non_empty(owner), group: non_empty(group) })
+    let access = access.map(access_from_wire).transpose()?;
+    Ok(Attributes { mode, owner: non_empty(owner), group: non_empty(group), access, read_only, hidden })
+}
+
+fn access_to_wire(Access { inherit, grants }: &Access) -> pb::Access {
+    let grant = |Grant { account, rights }: &Grant| {
+        let rights = match rights {
+            Rights::Read => pb::Rights::Read,
+            Rights::ReadAndExecute => pb::Rights::ReadAndExecute,
+            Rights::Modify => pb::Rights::Modify,
+            Rights::FullControl => pb::Rights::FullControl,
+        };
+        pb::Grant { account: account.clone(), rights: rights as i32 }
+    };
+    pb::Access { inherit: *inherit, grants: grants.iter().map(grant).collect() }
+}
+
+fn access_from_wire(access: pb::Access) -> Result<Access, WireError> {
+    let grant = |pb::Grant { account, rights }| {
+        let rights = match pb::Rights::try_from(rights) {
+            Ok(pb::Rights::Read) => Rights::Read,
+            Ok(pb::Rights::ReadAndExecute) => Rights::ReadAndExecute,
+            Ok(pb::Rights::Modify) => Rights::Modify,
+            Ok(pb::Rights::FullControl) => Rights::FullControl,
+            _ => return Err(WireError::field("rights", format!("unknown value {rights}"))),
+        };
+        Ok(Grant { account, rights })
+    };
+    Ok(Access { inherit: access.inherit, grants: each("attributes.access.grants", access.grants, grant)? })
 }
 
 fn non_empty(text: String) -> Option<String> {
@@ -125,14 +187,8 @@ fn directory_from_wire(directory: pb::Directory) -> Result<Directory, WireError>
 fn file_to_wire(file: &File) -> pb::File {
     let File { path, source, attributes, drift } = file;
     let source = match source {
-        Source::Content(Content { digest, salt, size }) => pb::file::Source::Content(pb::Content {
-            digest: digest.as_bytes().to_vec().into(),
-            salt: salt.map(|s| s.as_bytes().to_vec()).unwrap_or_default().into(),
-            size: *size,
-        }),
-        Source::Artifact(Artifact { url, sha256 }) => {
-            pb::file::Source::Artifact(pb::Artifact { url: url.clone(), sha256: sha256.as_bytes().to_vec().into() })
-        }
+        Source::Content(content) => pb::file::Source::Content(content_to_wire(content)),
+        Source::Artifact(artifact) => pb::file::Source::Artifact(artifact_to_wire(artifact)),
     };
     pb::File {
         path: path.to_string(),
@@ -143,18 +199,9 @@ fn file_to_wire(file: &File) -> pb::File {
 }
 
 fn file_from_wire(file: pb::File) -> Result<File, WireError> {
-    let digest = |field: &str, bytes: &[u8]| Digest::try_from(bytes).map_err(|e| WireError::field(field, e));
     let source = match file.source {
-        Some(pb::file::Source::Content(content)) => Source::Content(Content {
-            digest: digest("content.digest", &content.digest)?,
-            salt: (!content.salt.is_empty())
-                .then(|| Salt::try_from(&content.salt[..]).map_err(|e| WireError::field("content.salt", e)))
-                .transpose()?,
-            size: content.size,
-        }),
-        Some(pb::file::Source::Artifact(artifact)) => {
-            Source::Artifact(Artifact { sha256: digest("artifact.sha256", &artifact.sha256)?, url: artifact.url })
-        }
+        Some(pb::file::Source::Content(content)) => Source::Content(content_from_wire("content", content)?),
+        Some(pb::file::Source::Artifact(artifact)) => Source::Artifact(artifact_from_wire("artifact", artifact)?),
         None => return Err(WireError::field("source", "there is none that this version knows")),
     };
     Ok(File {
@@ -165,172 +212,35 @@ fn file_from_wire(file: pb::File) -> Result<File, WireError> {
     })
 }
 
-fn service_to_wire(service: &Service) -> pb::Service {
-    let Service {
-        name,
-        display_name,
-        description,
-        command,
-        env,
-        working_directory,
-        account,
-        start_mode,
-        state,
-        depends_on,
-        restart_on_change,
-        stop_timeout_seconds,
-        recovery: Recovery { actions, reset_after_seconds },
-        readiness_probe,
-        liveness_probe,
-    } = service;
-    pb::Service {
-        name: name.to_string(),
-        display_name: display_name.clone(),
-        description: description.clone(),
-        command: command.clone(),
-        env: env.iter().map(|e| pb::EnvVar { name: e.name.clone(), value: e.value.clone() }).collect(),
-        working_directory: working_directory.as_ref().map(ToString::to_string).unwrap_or_default(),
-        account: account.clone().unwrap_or_default(),
-        start_mode: match start_mode {
-            StartMode::Automatic => pb::StartMode::Automatic,
-            StartMode::DelayedAutomatic => pb::StartMode::DelayedAutomatic,
-            StartMode::Manual => pb::StartMode::Manual,
-            StartMode::Disabled => pb::StartMode::Disabled,
-        } as i32,
-        state: match state {
-            ServiceState::Running => pb::ServiceState::Running,
-            ServiceState::Stopped => pb::ServiceState::Stopped,
-            ServiceState::Paused => pb::ServiceState::Paused,
-        } as i32,
-        depends_on: depends_on.iter().map(ToString::to_string).collect(),
-        restart_on_change: restart_on_change.iter().map(ToString::to_string).collect(),
-        stop_timeout_seconds: *stop_timeout_seconds,
-        recovery: Some(pb::Recovery {
-            actions: actions.iter().map(recovery_action_to_wire).collect(),
-            reset_after_seconds: *reset_after_seconds,
-        }),
-        readiness_probe: readiness_probe.as_ref().map(probe_to_wire),
-        liveness_probe: liveness_probe.as_ref().map(probe_to_wire),
+fn content_to_wire(Content { digest, salt, size }: &Content) -> pb::Content {
+    pb::Content {
+        digest: digest.as_bytes().to_vec().into(),
+        salt: salt.map(|s| s.as_bytes().to_vec()).unwrap_or_default().into(),
+        size: *size,
     }
 }
 
-fn service_from_wire(service: pb::Service) -> Result<Service, WireError> {
-    if service.command.is_empty() {
-        return Err(WireError::field("command", "is empty, expected a program"));
-    }
-    let recovery = service.recovery.ok_or_else(|| WireError::field("recovery", "is missing"))?;
-    Ok(Service {
-        name: name("name", &service.name)?,
-        display_name: service.display_name,
-        description: service.description,
-        command: service.command,
-        env: service.env.into_iter().map(|e| EnvVar { name: e.name, value: e.value }).collect(),
-        working_directory: non_empty(service.working_directory).map(|p| path("working_directory", &p)).transpose()?,
-        account: non_empty(service.account),
-        start_mode: match pb::StartMode::try_from(service.start_mode) {
-            Ok(pb::StartMode::Automatic) => StartMode::Automatic,
-            Ok(pb::StartMode::DelayedAutomatic) => StartMode::DelayedAutomatic,
-            Ok(pb::StartMode::Manual) => StartMode::Manual,
-            Ok(pb::StartMode::Disabled) => StartMode::Disabled,
-            _ => return Err(WireError::field("start_mode", format!("unknown value {}", service.start_mode))),
-        },
-        state: match pb::ServiceState::try_from(service.state) {
-            Ok(pb::ServiceState::Running) => ServiceState::Running,
-            Ok(pb::ServiceState::Stopped) => ServiceState::Stopped,
-            Ok(pb::ServiceState::Paused) => ServiceState::Paused,
-            _ => return Err(WireError::field("state", format!("unknown value {}", service.state))),
-        },
-        depends_on: service.depends_on.iter().map(|n| name("depends_on", n)).collect::<Result<_, _>>()?,
-        restart_on_change: service
-            .restart_on_change
-            .iter()
-            .map(|p| path("restart_on_change", p))
-            .collect::<Result<_, _>>()?,
-        stop_timeout_seconds: service.stop_timeout_seconds,
-        recovery: Recovery {
-            actions: each("recovery.actions", recovery.actions, recovery_action_from_wire)?,
-            reset_after_seconds: recovery.reset_after_seconds,
-        },
-        readiness_probe: service.readiness_probe.map(probe_from_wire).transpose()?,
-        liveness_probe: service.liveness_probe.map(probe_from_wire).transpose()?,
+fn content_from_wire(field: &str, pb::Content { digest, salt, size }: pb::Content) -> Result<Content, WireError> {
+    Ok(Content {
+        digest: self::digest(&format!("{field}.digest"), &digest)?,
+        salt: (!salt.is_empty())
+            .then(|| Salt::try_from(&salt[..]).map_err(|e| WireError::field(format!("{field}.salt"), e)))
+            .transpose()?,
+        size,
     })
 }
 
-fn recovery_action_to_wire(action: &RecoveryAction) -> pb::RecoveryAction {
-    use pb::recovery_action::{Action, None, Restart};
-    let action = match action {
-        RecoveryAction::Restart { delay_seconds } => Action::Restart(Restart { delay_seconds: *delay_seconds }),
-        RecoveryAction::None => Action::None(None {}),
-    };
-    pb::RecoveryAction { action: Some(action) }
+fn artifact_to_wire(Artifact { url, sha256 }: &Artifact) -> pb::Artifact {
+    pb::Artifact { url: url.clone(), sha256: sha256.as_bytes().to_vec().into() }
 }
 
-fn recovery_action_from_wire(action: pb::RecoveryAction) -> Result<RecoveryAction, WireError> {
-    use pb::recovery_action::Action;
-    match action.action {
-        Some(Action::Restart(restart)) => Ok(RecoveryAction::Restart { delay_seconds: restart.delay_seconds }),
-        Some(Action::None(_)) => Ok(RecoveryAction::None),
-        Option::None => Err(WireError::field("action", "there is none that this version knows")),
-    }
+fn artifact_from_wire(field: &str, pb::Artifact { url, sha256 }: pb::Artifact) -> Result<Artifact, WireError> {
+    Ok(Artifact { sha256: digest(&format!("{field}.sha256"), &sha256)?, url })
 }
 
-fn probe_to_wire(probe: &Probe) -> pb::Probe {
-    let Probe { check, initial_delay_seconds, period_seconds, timeout_seconds, success_threshold, failure_threshold } =
-        probe;
-    let check = match check.clone() {
-        Check::HttpGet { host, port, path, tls, headers } => pb::probe::Check::HttpGet(pb::probe::HttpGet {
-            host,
-            port: port.into(),
-            path,
-            scheme: if tls { "HTTPS" } else { "HTTP" }.to_owned(),
-            headers: headers.into_iter().map(|(name, value)| pb::probe::Header { name, value }).collect(),
-        }),
-        Check::TcpSocket { host, port } => {
-            pb::probe::Check::TcpSocket(pb::probe::TcpSocket { host, port: port.into() })
-        }
-        Check::Exec { command } => pb::probe::Check::Exec(pb::probe::Exec { command }),
-        Check::Grpc { port, service } => pb::probe::Check::Grpc(pb::probe::Grpc { port: port.into(), service }),
-    };
-    pb::Probe {
-        check: Some(check),
-        initial_delay_seconds: *initial_delay_seconds,
-        period_seconds: *period_seconds,
-        timeout_seconds: *timeout_seconds,
-        success_threshold: *success_threshold,
-        failure_threshold: *failure_threshold,
-    }
+fn digest(field: &str, bytes: &[u8]) -> Result<Digest, WireError> {
+    Digest::try_from(bytes).map_err(|e| WireError::field(field, e))
 }
 
-fn probe_from_wire(probe: pb::Probe) -> Result<Probe, WireError> {
-    let port = |port: u32| {
-        u16::try_from(port)
-            .ok()
-            .filter(|p| *p > 0)
-            .ok_or_else(|| WireError::field("port", format!("{port} is not 1 to 65535")))
-    };
-    let check = match probe.check {
-        Some(pb::probe::Check::HttpGet(get)) => Check::HttpGet {
-            port: port(get.port)?,
-            host: get.host,
-            path: get.path,
-            tls: match get.scheme.as_str() {
-                "HTTP" => false,
-                "HTTPS" => true,
-                other => return Err(WireError::field("scheme", format!("{other:?} is neither HTTP nor HTTPS"))),
-            },
-            headers: get.headers.into_iter().map(|h| (h.name, h.value)).collect(),
-        },
-        Some(pb::probe::Check::TcpSocket(tcp)) => Check::TcpSocket { port: port(tcp.port)?, host: tcp.host },
-        Some(pb::probe::Check::Exec(exec)) => Check::Exec { command: exec.command },
-        Some(pb::probe::Check::Grpc(grpc)) => Check::Grpc { port: port(grpc.port)?, service: grpc.service },
-        None => return Err(WireError::field("check", "there is none that this version knows")),
-    };
-    Ok(Probe {
-        check,
-        initial_delay_seconds: probe.initial_delay_seconds,
-        period_seconds: probe.period_seconds.max(1),
-        timeout_seconds: probe.timeout_seconds.max(1),
-        success_threshold: probe.success_threshold.max(1),
-        failure_threshold: probe.failure_threshold.max(1),
-    })
-}
+#[cfg(test)]
+mod tests;

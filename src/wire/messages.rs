@@ -1,7 +1,7 @@
 //! Messages of the tunnel ↔ model: reports and facts. Pure.
 
 use super::{WireError, tunnel_v1 as pb};
-use crate::model::{Failure, NodeFacts, Notice, Report, ResourceCounts, Revision, ServicePhase, ServiceReport};
+use crate::model::{Disk, Failure, NodeFacts, Notice, Report, ResourceCounts, Revision, ServicePhase, ServiceReport};
 
 /// At most this many failures and services of a report are read: a peer cannot make the operator hold more.
 const MAX_ENTRIES: usize = 64;
@@ -18,8 +18,17 @@ pub fn revision(field: &str, text: &str) -> Result<Option<Revision>, WireError> 
 
 impl From<&Report> for pb::Report {
     fn from(report: &Report) -> Self {
-        let Report { held_revision, applied_revision, progressing, resources, failures, services, facts, notice } =
-            report;
+        let Report {
+            held_revision,
+            applied_revision,
+            progressing,
+            resources,
+            failures,
+            services,
+            facts,
+            notice,
+            reboot_pending,
+        } = report;
         let (notice_reason, notice_message) = notice.clone().map(|n| (n.reason, n.message)).unwrap_or_default();
         Self {
             held_revision: held_revision.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -49,11 +58,13 @@ impl From<&Report> for pb::Report {
                     ready: s.ready,
                     restarts: s.restarts,
                     message: s.message.clone(),
+                    reason: s.reason.clone(),
                 })
                 .collect(),
             facts: Some(facts.into()),
             notice_reason,
             notice_message,
+            reboot_pending: *reboot_pending,
         }
     }
 }
@@ -75,6 +86,7 @@ impl TryFrom<pb::Report> for Report {
                     state,
                     ready: s.ready,
                     restarts: s.restarts,
+                    reason: if s.reason.is_empty() { s.reason } else { reason(s.reason) },
                     message: cut(s.message),
                 })
             })
@@ -99,20 +111,60 @@ impl TryFrom<pb::Report> for Report {
             facts: report.facts.unwrap_or_default().into(),
             notice: (!report.notice_reason.is_empty())
                 .then(|| Notice { reason: reason(report.notice_reason), message: cut(report.notice_message) }),
+            reboot_pending: report.reboot_pending,
         })
     }
 }
 
 impl From<&NodeFacts> for pb::NodeFacts {
     fn from(facts: &NodeFacts) -> Self {
-        let NodeFacts { os, os_version, architecture, hostname, agent_version, boot_time } = facts.clone();
-        Self { os, os_version, architecture, hostname, agent_version, boot_time }
+        let NodeFacts {
+            os,
+            os_version,
+            architecture,
+            hostname,
+            agent_version,
+            boot_time,
+            edition,
+            build,
+            domain,
+            memory_bytes,
+            disks,
+            time_zone,
+        } = facts.clone();
+        Self {
+            os,
+            os_version,
+            architecture,
+            hostname,
+            agent_version,
+            boot_time,
+            edition,
+            build,
+            domain,
+            memory_bytes,
+            disks: disks.into_iter().take(MAX_ENTRIES).map(|Disk { name, bytes }| pb::Disk { name, bytes }).collect(),
+            time_zone,
+        }
     }
 }
 
 impl From<pb::NodeFacts> for NodeFacts {
     fn from(facts: pb::NodeFacts) -> Self {
-        let pb::NodeFacts { os, os_version, architecture, hostname, agent_version, boot_time } = facts;
+        let pb::NodeFacts {
+            os,
+            os_version,
+            architecture,
+            hostname,
+            agent_version,
+            boot_time,
+            edition,
+            build,
+            domain,
+            memory_bytes,
+            disks,
+            time_zone,
+        } = facts;
         Self {
             os: cut(os),
             os_version: cut(os_version),
@@ -120,6 +172,12 @@ impl From<pb::NodeFacts> for NodeFacts {
             hostname: cut(hostname),
             agent_version: cut(agent_version),
             boot_time,
+            edition: cut(edition),
+            build: cut(build),
+            domain: cut(domain),
+            memory_bytes,
+            disks: disks.into_iter().take(MAX_ENTRIES).map(|d| Disk { name: cut(d.name), bytes: d.bytes }).collect(),
+            time_zone: cut(time_zone),
         }
     }
 }
@@ -152,10 +210,25 @@ mod tests {
                 state: ServicePhase::BackingOff,
                 ready: false,
                 restarts: 3,
+                reason: "ServiceCrashing".into(),
                 message: "exit code 1".into(),
             }],
-            facts: NodeFacts { os: "linux".into(), boot_time: 7, ..NodeFacts::default() },
+            facts: NodeFacts {
+                os: "windows".into(),
+                os_version: "Windows 10".into(),
+                architecture: "amd64".into(),
+                hostname: "press-07".into(),
+                agent_version: "0.1.0".into(),
+                boot_time: 7,
+                edition: "Professional".into(),
+                build: "19045.4651".into(),
+                domain: "plant.example".into(),
+                memory_bytes: 8 << 30,
+                disks: vec![Disk { name: "C:".into(), bytes: 1 << 38 }],
+                time_zone: "W. Europe Standard Time".into(),
+            },
             notice: Some(Notice { reason: "StoreDamaged".into(), message: "m".into() }),
+            reboot_pending: true,
         }
     }
 

@@ -129,7 +129,7 @@ async fn a_program_that_is_not_there_is_told_and_started_once_it_is() {
         .until("tells the failure", |node| node.status.as_ref().is_some_and(|status| !status.failures.is_empty()))
         .await;
     let failure = &failed.status.as_ref().unwrap().failures[0];
-    assert_eq!(failure.reason, "ServiceFailed", "{failure:?}");
+    assert_eq!(failure.reason, "NotExecutable", "{failure:?}");
     assert!(failure.resource.contains("press") && failure.message.contains(&program), "{failure:?}");
 
     agent.machine.write("bin/press.new", "#!/bin/sh\nexec sleep 300\n");

@@ -36,7 +36,7 @@ fn attributes() -> impl Strategy<Value = Attributes> {
         proptest::option::of(prop_oneof![Just(0o600), Just(0o755), Just(0o640)]),
         proptest::option::weighted(0.2, Just("alice".to_owned())),
     )
-        .prop_map(|(mode, owner)| Attributes { mode: mode.and_then(Mode::new), owner, group: None })
+        .prop_map(|(mode, owner)| Attributes { mode: mode.and_then(Mode::new), owner, ..Attributes::default() })
 }
 
 fn drift() -> impl Strategy<Value = Drift> {

@@ -90,13 +90,15 @@ pub fn report(text: &str) -> Report {
             hostname: "press-07".into(),
             agent_version: "0.1.0".into(),
             boot_time: 1_699_999_000,
+            ..NodeFacts::default()
         },
         notice: None,
+        reboot_pending: false,
     }
 }
 
 pub fn service(name: &str, state: ServicePhase, ready: bool) -> ServiceReport {
-    ServiceReport { name: name.into(), state, ready, restarts: 0, message: String::new() }
+    ServiceReport { name: name.into(), state, ready, restarts: 0, reason: String::new(), message: String::new() }
 }
 
 pub fn view(number: u64, link: Link, report: Option<Report>) -> Option<SessionView> {

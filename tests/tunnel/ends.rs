@@ -220,7 +220,7 @@ impl Agent {
     pub fn start_behind(Remains { folder, store, contents }: Remains, proxies: Proxies) -> Self {
         let file = Some(folder.path().join("enrollment.yaml"));
         let settings = LinkSettings::prepare(folder.path(), file, proxies, SystemTime::now, || 0.01).expect("ready");
-        let held = Held::load(&*store).expect("readable").map(Arc::new);
+        let held = Held::load(&*store, &[]).expect("readable").map(Arc::new);
         let (desired_ends, desired) = watch::channel(held);
         let (wanted, wanted_ends) = watch::channel(Vec::new());
         let (report, report_ends) = watch::channel(Arc::new(Report::default()));
@@ -232,6 +232,7 @@ impl Agent {
             arrived: Arc::clone(&arrived),
             report: report_ends,
             state: state_ends,
+            features: &[],
         };
         let running = link::run(settings, Arc::clone(&store) as _, Arc::clone(&contents) as _, ends, shutdown.clone());
         let task = Some(tokio::spawn(running));

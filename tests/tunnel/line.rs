@@ -104,6 +104,7 @@ fn talk(gate: &Arc<Gate>, sessions: &Arc<Sessions>, authority: &Authority, name:
         arrived: Arc::clone(&arrived),
         report: report_ends,
         state: state_ends,
+        features: &[],
     };
     let (uid, kept, fetched) = (uid.to_owned(), Arc::clone(&store), Arc::clone(&contents));
     let task = tokio::spawn(async move {

@@ -17,6 +17,7 @@ use crate::model::{Attributes, Digest, HostPath, NodeFacts, Salt};
 #[derive(Debug)]
 pub struct MemoryHost {
     facts: NodeFacts,
+    features: &'static [&'static str],
     tree: Mutex<BTreeMap<String, MemoryNode>>,
     fuse: Fuse,
 }
@@ -65,9 +66,14 @@ impl Fuse {
 }
 
 impl MemoryHost {
-    /// An empty machine.
+    /// An empty machine without features.
     pub fn new(facts: NodeFacts) -> Self {
-        Self { facts, tree: Mutex::default(), fuse: Fuse::default() }
+        Self::with_features(facts, &[])
+    }
+
+    /// An empty machine with these features.
+    pub fn with_features(facts: NodeFacts, features: &'static [&'static str]) -> Self {
+        Self { facts, features, tree: Mutex::default(), fuse: Fuse::default() }
     }
 
     /// Cuts this machine off at a step.
@@ -110,6 +116,10 @@ impl Default for MemoryHost {
 impl Host for MemoryHost {
     fn facts(&self) -> NodeFacts {
         self.facts.clone()
+    }
+
+    fn features(&self) -> &'static [&'static str] {
+        self.features
     }
 
     fn observe(&self, path: &HostPath, salt: Option<&Salt>) -> Result<PathState, HostError> {

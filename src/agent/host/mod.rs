@@ -22,6 +22,9 @@ pub trait Host: Send + Sync + 'static {
     /// The machine as it describes itself.
     fn facts(&self) -> NodeFacts;
 
+    /// Features of documents that it can carry out, of [`crate::model::features`].
+    fn features(&self) -> &'static [&'static str];
+
     /// What lies at a path, following no link in any component.
     fn observe(&self, path: &HostPath, salt: Option<&Salt>) -> Result<PathState, HostError>;
 

@@ -41,7 +41,19 @@ impl Supervisor {
             Target::Unknown | Target::Gone | Target::Impossible(_) => false,
         };
         let message = if ready { String::new() } else { message };
-        ServiceReport { name: unit.name.clone(), state, ready, restarts: unit.restarts, message }
+        let reason = reason(&unit.run, state).to_owned();
+        ServiceReport { name: unit.name.clone(), state, ready, restarts: unit.restarts, reason, message }
+    }
+}
+
+/// Of the failure that is told of it; empty where none is.
+fn reason(run: &Run, state: ServicePhase) -> &'static str {
+    match (state, run) {
+        (ServicePhase::BackingOff, _) => "ServiceCrashing",
+        (ServicePhase::Failed, Run::Down(Down::NotStarted { error, .. })) => error.reason.as_str(),
+        (ServicePhase::Failed, Run::Clearing { retry: Retry::At(_, error), .. }) => error.reason.as_str(),
+        (ServicePhase::Failed, _) => "ServiceFailed",
+        _ => "",
     }
 }
 

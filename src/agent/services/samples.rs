@@ -28,6 +28,8 @@ pub(crate) fn service(text: &str) -> Service {
         },
         readiness_probe: None,
         liveness_probe: None,
+        wrap: false,
+        password: None,
     }
 }
 

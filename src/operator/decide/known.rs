@@ -36,8 +36,17 @@ pub(super) struct Known {
 
 impl Known {
     pub fn reported(report: &Report) -> Self {
-        let Report { held_revision, applied_revision, progressing, resources, failures, services, facts, notice } =
-            report;
+        let Report {
+            held_revision,
+            applied_revision,
+            progressing,
+            resources,
+            failures,
+            services,
+            facts,
+            notice,
+            reboot_pending: _,
+        } = report;
         let failures: Vec<FailureStatus> = failures
             .iter()
             .take(MAX_FAILURES)
@@ -172,7 +181,7 @@ fn facts_of(facts: &NodeFacts) -> Option<NodeStatus> {
     if *facts == NodeFacts::default() {
         return None;
     }
-    let NodeFacts { os, os_version, architecture, hostname, agent_version, boot_time } = facts;
+    let NodeFacts { os, os_version, architecture, hostname, agent_version, boot_time, .. } = facts;
     let booted = i64::try_from(*boot_time).ok().filter(|s| *s > 0).and_then(|s| jiff::Timestamp::from_second(s).ok());
     Some(NodeStatus {
         os: os.clone(),

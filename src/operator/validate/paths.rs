@@ -99,7 +99,7 @@ fn attributes(
         }
         bits
     });
-    Attributes { mode, owner: owner.clone(), group: group.clone() }
+    Attributes { mode, owner: owner.clone(), group: group.clone(), ..Attributes::default() }
 }
 
 fn source(check: &mut Check, field: &str, entry: &SourceEntry) -> Option<ValidSource> {

@@ -99,6 +99,8 @@ fn service(
         liveness_probe: liveness_probe
             .as_ref()
             .and_then(|p| probes::liveness(check, &format!("{field}.livenessProbe"), p)),
+        wrap: false,
+        password: None,
     })
 }
 

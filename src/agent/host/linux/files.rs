@@ -34,6 +34,10 @@ impl Host for LinuxHost {
         facts::read()
     }
 
+    fn features(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     fn observe(&self, path: &HostPath, salt: Option<&Salt>) -> Result<PathState, HostError> {
         let trying = format!("look at {path}");
         let Some(place) = Place::find(path, &trying)? else { return Ok(PathState::Absent) };
