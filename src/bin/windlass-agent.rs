@@ -52,7 +52,7 @@ enum Verb {
 #[derive(Args)]
 struct StateDir {
     /// Where the agent keeps its identity, its state and the contents it fetched.
-    #[arg(long, env = "WINDLASS_STATE_DIR", value_name = "DIR", default_value = "/var/lib/windlass")]
+    #[arg(long, env = "WINDLASS_STATE_DIR", value_name = "DIR", default_value = machine::STATE_DIR)]
     state_dir: PathBuf,
 }
 
@@ -146,7 +146,7 @@ async fn serve(args: Run) -> anyhow::Result<()> {
     if store.damage().is_some() && store.applied()?.is_none() {
         contents.discard()?;
     }
-    let host = machine::LinuxHost::default();
+    let host = machine::MachineHost::default();
     let link = LinkSettings::prepare(&state_dir, args.enrollment, Proxies::from_env(), SystemTime::now, rand::random)?;
     let socket = state_dir.join("agent.sock");
     let local = machine::listen(&socket).with_context(|| format!("listen on {}", socket.display()))?;
@@ -173,7 +173,7 @@ async fn serve(args: Run) -> anyhow::Result<()> {
     let host: Arc<dyn Host> = Arc::new(host);
     let store: Arc<dyn Store> = Arc::new(store);
     let contents: Arc<dyn Contents> = Arc::new(contents);
-    let services = Arc::new(machine::LinuxServices::launched_by_this_program(state_dir.join("logs"))?);
+    let services = Arc::new(machine::services(&state_dir)?);
     let running = run(settings, host, services, store, contents, shutdown);
     tokio::pin!(running);
     tokio::select! {

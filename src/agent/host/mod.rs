@@ -1,10 +1,12 @@
 //! The one door to the machine. What is decided above it is the same on every platform.
-//! Hosts: `memory` for tests and simulations, `linux`, later `windows`; all pass one suite of behaviours.
+//! Hosts: `memory` for tests and simulations, `linux`, `windows`; all pass one suite of behaviours.
 
 #[cfg(unix)]
 pub mod linux;
 pub mod memory;
 pub mod memory_services;
+#[cfg(windows)]
+pub mod windows;
 
 use std::io::Read;
 
@@ -16,6 +18,9 @@ use crate::model::{Attributes, Digest, HostPath, NodeFacts, Revision, Salt, Serv
 /// The kind of machine that this program was built for.
 #[cfg(unix)]
 pub use linux as machine;
+/// The kind of machine that this program was built for.
+#[cfg(windows)]
+pub use windows as machine;
 
 /// Directories, files and facts of a machine. Calls block: they are made off the reactor.
 pub trait Host: Send + Sync + 'static {

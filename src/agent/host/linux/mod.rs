@@ -13,8 +13,21 @@ mod processes;
 mod service_logs;
 mod socket;
 
+use std::{io, path::Path};
+
 pub use files::LinuxHost;
 pub use launcher::launch;
 pub use own::{create_private_directory, sync_directory, write_private_file};
 pub use processes::LinuxServices;
 pub use socket::{connect, listen, stop_requested};
+
+/// Directories, files and facts of this machine.
+pub type MachineHost = LinuxHost;
+
+/// Where the agent keeps its state unless told otherwise.
+pub const STATE_DIR: &str = "/var/lib/windlass";
+
+/// The services of this machine, for an agent that keeps its state there.
+pub fn services(state_dir: &Path) -> io::Result<LinuxServices> {
+    LinuxServices::launched_by_this_program(state_dir.join("logs"))
+}

@@ -1,0 +1,32 @@
+//! A Windows machine: directories and files by handle, facts, services, the agent's own folder and pipe.
+//! Everything here does IO and blocks. All of the agent's Win32 calls are made in this folder.
+
+mod facts;
+mod files;
+mod own;
+mod pipe;
+mod services;
+mod strings;
+
+use std::{io, path::Path};
+
+pub use files::WindowsHost;
+pub use own::{create_private_directory, sync_directory, write_private_file};
+pub use pipe::{connect, listen, stop_requested};
+pub use services::WindowsServices;
+
+/// Directories, files and facts of this machine.
+pub type MachineHost = WindowsHost;
+
+/// Where the agent keeps its state unless told otherwise.
+pub const STATE_DIR: &str = r"C:\ProgramData\windlass";
+
+/// The services of this machine, for an agent that keeps its state there.
+pub fn services(state_dir: &Path) -> io::Result<WindowsServices> {
+    WindowsServices::new(state_dir)
+}
+
+/// Programs of services are started by the SCM here.
+pub fn launch() -> std::process::ExitCode {
+    std::process::ExitCode::FAILURE
+}
