@@ -28,7 +28,7 @@ use crate::{
 
 const NAMESPACE: &str = "bench";
 /// Changes of a single node are limited by the operator's patches per node, so fewer are made.
-const CHANGES_OF_ONE_NODE: usize = 15;
+const CHANGES_OF_ONE_NODE: usize = 13;
 
 #[tokio::main]
 async fn main() -> Result<()> {
