@@ -15,10 +15,12 @@ test: ## Runs all tests and checks; one suite alone: hack/test unit (see hack/te
 demo: ## Shows the whole road on this machine, from kubectl apply to a condition
 	@hack/demo
 
-crds: ## Writes crds/ and the chart's copy from the Rust types
+crds: ## Writes crds/, the chart's copy and the reference of the EdgeNode from the Rust types
 	cargo run --quiet --locked --all-features --bin windlass-operator -- crds > crds/edgenodes.yaml.new
 	mv crds/edgenodes.yaml.new crds/edgenodes.yaml
 	cp crds/edgenodes.yaml charts/windlass/files/crds/edgenodes.yaml
+	cargo run --quiet --locked --all-features --bin windlass-operator -- reference > docs/reference/edgenode.md.new
+	mv docs/reference/edgenode.md.new docs/reference/edgenode.md
 
 bench: ## Measures memory, CPU, API writes and latency against the goals
 	@hack/bench

@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ServiceEntry, SourceEntry, status::EdgeNodeStatus};
+use super::{AccessEntry, PackageEntry, RegistryValueEntry, ServiceEntry, SourceEntry, status::EdgeNodeStatus};
 
 /// An EdgeNode is a machine that is not a Kubernetes node, such as a Windows PC in a factory, a shop or a
 /// kiosk. Its agent dials the operator, receives what is described here, makes the machine so, keeps it so
@@ -72,6 +72,18 @@ pub struct EdgeNodeSpec {
     #[schemars(length(max = 512), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
     pub files: Vec<FileEntry>,
 
+    /// Values that the registry should hold (Windows). Keys that they lie in are made where missing. Removing an
+    /// entry removes the value if the agent created it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key", "name"]))]
+    pub registry_values: Vec<RegistryValueEntry>,
+
+    /// Software that should be installed (Windows). Removing an entry removes the software if the agent installed
+    /// it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub packages: Vec<PackageEntry>,
+
     /// Programs that should run as services: Windows services on Windows; on Linux processes that the agent
     /// supervises. They start in the order of their dependencies, each when those it depends on are
     /// ready, and stop in reverse. Stopping or upgrading the agent stops none of them.
@@ -120,7 +132,8 @@ pub struct DirectoryEntry {
     #[schemars(length(max = 5), regex(pattern = "^[0-7]{3,5}$"))]
     pub mode: Option<String>,
 
-    /// Name of the user that owns it (Linux). Not managed if absent.
+    /// Name of the account that owns it: a user of Linux, or a user or group of Windows such as
+    /// BUILTIN\Administrators. Not managed if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 104))]
     pub owner: Option<String>,
@@ -129,6 +142,15 @@ pub struct DirectoryEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 104))]
     pub group: Option<String>,
+
+    /// Who may do what with it (Windows). Not managed if absent; a new directory then lets Users read and
+    /// execute, and nobody but SYSTEM and the administrators change anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<AccessEntry>,
+
+    /// The file attribute hidden (Windows). Not managed if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<bool>,
 
     /// Overrides spec.drift for this directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -153,7 +175,8 @@ pub struct FileEntry {
     #[schemars(length(max = 5), regex(pattern = "^[0-7]{3,5}$"))]
     pub mode: Option<String>,
 
-    /// Name of the user that owns it (Linux). Not managed if absent.
+    /// Name of the account that owns it: a user of Linux, or a user or group of Windows such as
+    /// BUILTIN\Administrators. Not managed if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 104))]
     pub owner: Option<String>,
@@ -162,6 +185,19 @@ pub struct FileEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 104))]
     pub group: Option<String>,
+
+    /// Who may do what with it (Windows). Not managed if absent; a file with contents of a Secret then grants
+    /// nothing beside administrators and SYSTEM, and any other what its directory grants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<AccessEntry>,
+
+    /// The file attribute read-only (Windows). Not managed if absent. The agent replaces the file all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<bool>,
+
+    /// The file attribute hidden (Windows). Not managed if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<bool>,
 
     /// Overrides spec.drift for this file.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,22 +1,30 @@
 //! The custom resources: their schema as `kubectl explain` shows it, and the names of their conditions.
 //! Pure. Knows nothing of tunnels; `operator::validate` turns a spec into the model.
 
+mod access;
 mod edge_node;
+mod package;
 mod probe;
 mod reference;
+mod registry;
 mod service;
 mod source;
 mod status;
 
+pub use access::{AccessEntry, GrantEntry, RightsName};
 pub use edge_node::{DeletionPolicy, DirectoryEntry, DriftPolicy, EdgeNode, EdgeNodeSpec, FileEntry};
+pub use package::{DetectEntry, DetectRegistryValue, ExePackage, MsiPackage, PackageEntry, PropertyEntry};
 pub use probe::{ExecCheck, GrpcCheck, HttpGetCheck, HttpHeader, ProbeEntry, TcpSocketCheck, UriScheme};
 pub use reference::edge_node_reference;
+pub use registry::{Qword, RegistryValueEntry, RegistryViewName};
 pub use service::{
     DesiredServiceState, EnvEntry, FileReference, NoAction, RecoveryActionEntry, RecoveryEntry, RestartAction,
     ServiceEntry, ServiceStartMode,
 };
 pub use source::{ArtifactSource, KeyRef, SourceEntry};
-pub use status::{EdgeNodeStatus, FailureStatus, NodeStatus, ResourceStatus, ServiceStatus, SessionStatus, condition};
+pub use status::{
+    DiskStatus, EdgeNodeStatus, FailureStatus, NodeStatus, ResourceStatus, ServiceStatus, SessionStatus, condition,
+};
 
 use kube::CustomResourceExt as _;
 use serde_json::Value;

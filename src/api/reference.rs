@@ -69,8 +69,12 @@ fn kind(field: &Value) -> String {
 }
 
 fn plain(field: &Value) -> String {
+    if field["x-kubernetes-int-or-string"] == true {
+        return "integer or string".to_owned();
+    }
     match (string(&field["type"]).as_str(), field["format"].as_str()) {
         ("string", Some("date-time")) => "time".to_owned(),
+        ("string", Some("byte")) => "base64".to_owned(),
         (kind, _) => kind.to_owned(),
     }
 }

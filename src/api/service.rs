@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ProbeEntry;
+use super::{KeyRef, ProbeEntry};
 
 /// A program that should run as a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Default)]
@@ -50,10 +50,25 @@ pub struct ServiceEntry {
     pub state: Option<DesiredServiceState>,
 
     /// Account that the service runs as. Defaults on Windows to NT AUTHORITY\LocalService, on Linux to the
-    /// agent's own.
+    /// agent's own. On Windows: LocalSystem, NT AUTHORITY\LocalService, NT AUTHORITY\NetworkService, NT
+    /// SERVICE\ and the service's name, a group-managed account such as PLANT\press$, or a named account
+    /// such as PLANT\press or .\press.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 104))]
     pub account: Option<String>,
+
+    /// Key of a Secret in the EdgeNode's namespace that holds the account's password, in UTF-8 and without a line
+    /// break at its end (Windows). A named account such as PLANT\press or .\press needs it; those of the
+    /// machine, NT SERVICE\… and accounts that end in $ have none. Types of Secrets that are refused for
+    /// files are refused here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_secret_ref: Option<KeyRef>,
+
+    /// True runs a program as a service that is none: that does not speak with the Service Control Manager
+    /// (Windows). A small program of windlass does so for it, ends it with CTRL_BREAK, and writes its output
+    /// to files. It cannot be paused. Defaults to false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrap: Option<bool>,
 
     /// Names of services of this EdgeNode that are ready before this one starts. They stop after it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -15,7 +15,7 @@ pub struct EdgeNodeStatus {
     /// Ready: connected, healthy and as desired. Reconciling: on the way. Stalled: cannot go on without a
     /// person. Enrolled: the node has a valid identity. Connected: a session is up. ConfigApplied: the
     /// desired revision was carried out and nothing failed. Healthy: every service is in its state and its
-    /// probes pass.
+    /// probes pass. RebootPending (Windows): the machine waits for a restart to finish what was installed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -38,7 +38,7 @@ pub struct EdgeNodeStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeStatus>,
 
-    /// Directories, files and services, counted.
+    /// What the spec names, counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceStatus>,
 
@@ -92,13 +92,53 @@ pub struct NodeStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub boot_time: Option<String>,
+
+    /// Edition of Windows, such as Professional.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub edition: Option<String>,
+
+    /// Build of Windows with its revision, such as 19045.4651.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub build: Option<String>,
+
+    /// Active Directory domain that the machine belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub domain: Option<String>,
+
+    /// Physical memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<i64>,
+
+    /// Fixed disks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub disks: Vec<DiskStatus>,
+
+    /// Time zone as the machine names it: Europe/Vienna, or W. Europe Standard Time on Windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub time_zone: Option<String>,
 }
 
-/// Directories, files and services, counted.
+/// A fixed disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Default)]
+pub struct DiskStatus {
+    /// Name, such as C:.
+    #[schemars(length(max = 1024))]
+    pub name: String,
+
+    /// Size.
+    pub bytes: i64,
+}
+
+/// What the spec names, counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceStatus {
-    /// All that the spec names.
+    /// All directories, files, registry values, packages and services.
     pub total: i32,
 
     /// Those that are as they should be.
@@ -161,4 +201,6 @@ pub mod condition {
     pub const CONFIG_APPLIED: &str = "ConfigApplied";
     /// Every service is in its state and its probes pass.
     pub const HEALTHY: &str = "Healthy";
+    /// The machine waits for a restart (Windows only).
+    pub const REBOOT_PENDING: &str = "RebootPending";
 }

@@ -70,14 +70,13 @@ impl Reference {
 /// The objects that a spec names.
 pub fn objects_of(namespace: &str, spec: &EdgeNodeSpec) -> BTreeSet<ObjectKey> {
     let object = |kind, name: &String| ObjectKey { kind, namespace: namespace.to_owned(), name: name.clone() };
-    spec.files
-        .iter()
-        .flat_map(|file| {
-            let config_map = file.source.config_map_key_ref.iter().map(|r| object(Kind::ConfigMap, &r.name));
-            let secret = file.source.secret_key_ref.iter().map(|r| object(Kind::Secret, &r.name));
-            config_map.chain(secret)
-        })
-        .collect()
+    let of_files = spec.files.iter().flat_map(|file| {
+        let config_map = file.source.config_map_key_ref.iter().map(|r| object(Kind::ConfigMap, &r.name));
+        let secret = file.source.secret_key_ref.iter().map(|r| object(Kind::Secret, &r.name));
+        config_map.chain(secret)
+    });
+    let passwords = spec.services.iter().flat_map(|service| &service.password_secret_ref);
+    of_files.chain(passwords.map(|r| object(Kind::Secret, &r.name))).collect()
 }
 
 /// The index, both ways.
@@ -146,5 +145,20 @@ mod tests {
         assert_eq!(index.set(&node("n1"), [object("x")].into()), []);
         assert_eq!(index.set(&node("n2"), [].into()), [object("y")]);
         assert_eq!(index.users(&object("y")), []);
+    }
+    #[test]
+    fn files_and_passwords_name_objects() {
+        let spec: EdgeNodeSpec = serde_saphyr::from_str(
+            r"
+files:
+- {path: 'C:\a', source: {configMapKeyRef: {name: c, key: k}}}
+- {path: 'C:\b', source: {secretKeyRef: {name: s, key: k}}}
+services:
+- {name: a, command: ['C:\a.exe'], account: '.\a', passwordSecretRef: {name: p, key: k}}
+",
+        )
+        .expect("spec");
+        let named: Vec<String> = objects_of("n", &spec).iter().map(ToString::to_string).collect();
+        assert_eq!(named, ["ConfigMap c", "Secret p", "Secret s"]);
     }
 }

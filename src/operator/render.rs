@@ -15,7 +15,7 @@ use super::{
     gather::{Gathered, Unresolved},
     pool::Pool,
     references::{Kind, Reference},
-    validate::{Valid, ValidFile, ValidSource},
+    validate::{Valid, ValidFile, ValidService, ValidSource},
 };
 use crate::{
     model::{Content, DesiredState, Digest, File, NodeId, Salt, Source, features},
@@ -24,10 +24,10 @@ use crate::{
 
 /// A reference that leads to no contents.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("file {path}: {} {}, key {}: {why}", reference.kind, reference.name, reference.key)]
+#[error("{user}: {} {}, key {}: {why}", reference.kind, reference.name, reference.key)]
 pub struct Missing {
-    /// The file that needs it.
-    pub path: String,
+    /// What needs it, such as `file /etc/acme.conf`.
+    pub user: String,
     /// What was looked for.
     pub reference: Reference,
     /// What was found instead.
@@ -36,14 +36,12 @@ pub struct Missing {
 
 /// The references that have to be gathered for a spec.
 pub fn needs(valid: &Valid) -> BTreeSet<Reference> {
-    valid
-        .files
-        .iter()
-        .filter_map(|file| match &file.source {
-            ValidSource::Object(reference) => Some(reference.clone()),
-            ValidSource::Inline(_) | ValidSource::Artifact(_) => None,
-        })
-        .collect()
+    let of_files = valid.files.iter().filter_map(|file| match &file.source {
+        ValidSource::Object(reference) => Some(reference),
+        ValidSource::Inline(_) | ValidSource::Artifact(_) => None,
+    });
+    let passwords = valid.services.iter().filter_map(|service| service.password.as_ref());
+    of_files.chain(passwords).cloned().collect()
 }
 
 /// The document of a node. The same spec and contents always give the same bytes.
@@ -54,35 +52,30 @@ pub fn render(
     content_key: &[u8; 32],
     pool: &Pool,
 ) -> Result<Arc<Document>, Vec<Missing>> {
-    let Valid { suspended, directories, files, services } = valid;
-    let mut contents = BTreeMap::new();
-    let mut missing = Vec::new();
-    let mut rendered = Vec::with_capacity(files.len());
+    let Valid { suspended, directories, files, registry_values, packages, services } = valid;
+    let mut shelf = Shelf { node, gathered, content_key, contents: BTreeMap::new(), missing: Vec::new() };
+    let mut rendered_files = Vec::with_capacity(files.len());
     for ValidFile { path, source, attributes, drift } in files {
         let source = match source {
             ValidSource::Artifact(artifact) => Source::Artifact(artifact),
             ValidSource::Inline(text) => {
                 let digest = Digest::of(text.as_bytes());
-                content(&mut contents, digest, None, pool.intern(digest, Bytes::from(text)))
+                Source::Content(shelf.keep(digest, None, pool.intern(digest, Bytes::from(text))))
             }
-            ValidSource::Object(reference) => {
-                let found = gathered.get(&reference).cloned().unwrap_or(Err(Unresolved::ObjectNotFound));
-                match (found, reference.kind) {
-                    (Ok(shared), Kind::ConfigMap) => content(&mut contents, shared.digest, None, shared.bytes),
-                    (Ok(shared), Kind::Secret) => {
-                        let salt = salt(content_key, node, &reference);
-                        let digest = Digest::of_salted(Some(&salt), &shared.bytes);
-                        content(&mut contents, digest, Some(salt), shared.bytes)
-                    }
-                    (Err(why), _) => {
-                        missing.push(Missing { path: path.to_string(), reference, why });
-                        continue;
-                    }
-                }
-            }
+            ValidSource::Object(reference) => match shelf.take(reference, || format!("file {path}")) {
+                Some(content) => Source::Content(content),
+                None => continue,
+            },
         };
-        rendered.push(File { path, source, attributes, drift });
+        rendered_files.push(File { path, source, attributes, drift });
     }
+    let mut rendered_services = Vec::with_capacity(services.len());
+    for ValidService { mut service, password } in services {
+        service.password =
+            password.and_then(|reference| shelf.take(reference, || format!("password of service {}", service.name)));
+        rendered_services.push(service);
+    }
+    let Shelf { contents, missing, .. } = shelf;
     if !missing.is_empty() {
         return Err(missing);
     }
@@ -91,25 +84,52 @@ pub fn render(
         required_features: Vec::new(),
         suspended,
         directories,
-        files: rendered,
-        services,
-        registry_values: Vec::new(),
-        packages: Vec::new(),
+        files: rendered_files,
+        services: rendered_services,
+        registry_values,
+        packages,
     };
     desired.required_features = features::used_by(&desired);
     Ok(Document::new(wire::desired::encode(&desired), contents, false))
+}
+
+/// Where the contents of one document come from and are put together.
+struct Shelf<'a> {
+    node: &'a NodeId,
+    gathered: &'a Gathered,
+    content_key: &'a [u8; 32],
+    contents: BTreeMap<Digest, Bytes>,
+    missing: Vec<Missing>,
+}
+
+impl Shelf<'_> {
+    /// What a reference leads to; where it leads nowhere, that is noted.
+    fn take(&mut self, reference: Reference, user: impl FnOnce() -> String) -> Option<Content> {
+        let found = self.gathered.get(&reference).cloned().unwrap_or(Err(Unresolved::ObjectNotFound));
+        match (found, reference.kind) {
+            (Ok(shared), Kind::ConfigMap) => Some(self.keep(shared.digest, None, shared.bytes)),
+            (Ok(shared), Kind::Secret) => {
+                let salt = salt(self.content_key, self.node, &reference);
+                Some(self.keep(Digest::of_salted(Some(&salt), &shared.bytes), Some(salt), shared.bytes))
+            }
+            (Err(why), _) => {
+                self.missing.push(Missing { user: user(), reference, why });
+                None
+            }
+        }
+    }
+
+    fn keep(&mut self, digest: Digest, salt: Option<Salt>, bytes: Bytes) -> Content {
+        let size = bytes.len() as u64;
+        self.contents.insert(digest, bytes);
+        Content { digest, salt, size }
+    }
 }
 
 /// The document that has a node remove everything it created.
 pub fn cleanup(node: &NodeId) -> Arc<Document> {
     let desired = DesiredState { node_uid: node.uid.clone(), ..DesiredState::default() };
     Document::new(wire::desired::encode(&desired), BTreeMap::new(), true)
-}
-
-fn content(contents: &mut BTreeMap<Digest, Bytes>, digest: Digest, salt: Option<Salt>, bytes: Bytes) -> Source {
-    let size = bytes.len() as u64;
-    contents.insert(digest, bytes);
-    Source::Content(Content { digest, salt, size })
 }
 
 /// The same for every version of a Secret's key on one node, and unlike any other: a rotation back to an
@@ -201,6 +221,56 @@ services:
         assert_eq!(secret(&one), secret(&document("1", &spec())));
     }
 
+    const OF_WINDOWS: &str = r"
+directories: [{path: 'C:\acme', access: {inherit: true}}]
+registryValues:
+- {key: 'HKLM\SOFTWARE\Acme', name: Line, dword: 7}
+- {key: 'HKLM\SOFTWARE\Acme', name: '', string: x}
+packages:
+- {name: b, exe: {artifact: {url: 'https://example.com/b', sha256: ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad}, detect: {file: 'C:\b.exe'}}}
+- {name: a, exe: {artifact: {url: 'https://example.com/a', sha256: ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad}, detect: {file: 'C:\a.exe'}}}
+services:
+- {name: a, command: ['C:\a.exe'], account: '.\a', passwordSecretRef: {name: press, key: pin}, wrap: true}
+";
+
+    #[test]
+    fn a_password_travels_as_the_contents_of_a_secret_do() {
+        let spec: EdgeNodeSpec = serde_saphyr::from_str(OF_WINDOWS).expect("spec");
+        let secret = Reference { kind: Kind::Secret, name: "press".into(), key: "pin".into() };
+        assert_eq!(needs(&validate(&spec).expect("valid")), [secret].into());
+        let document = document("1", &spec);
+        let desired = wire::desired::decode(&document.bytes).expect("decodes");
+        let password = desired.services[0].password.as_ref().expect("a password");
+        assert!(password.salt.is_some());
+        assert_eq!(document.contents[&password.digest].as_ref(), b"1234");
+        assert!(!document.bytes.windows(4).any(|bytes| bytes == b"1234"));
+        let missing = render(&node("1"), validate(&spec).expect("valid"), &Gathered::new(), &KEY, &Pool::default())
+            .expect_err("missing");
+        assert_eq!(
+            missing[0].to_string(),
+            "password of service a: Secret press, key pin: it does not exist; create it"
+        );
+    }
+
+    #[test]
+    fn a_document_requires_the_features_that_it_uses_and_no_other() {
+        let desired = |yaml: &str| {
+            let spec = serde_saphyr::from_str(yaml).expect("spec");
+            wire::desired::decode(&document("1", &spec).bytes).expect("decodes")
+        };
+        assert_eq!(desired(OF_WINDOWS).required_features, features::ALL);
+        let first_version =
+            "files: [{path: 'C:\\a', owner: a, source: {inline: x}}]\nservices: [{name: a, command: ['C:\\a.exe']}]";
+        assert_eq!(desired(first_version).required_features, [""; 0]);
+        for (yaml, feature) in [
+            ("files: [{path: 'C:\\a', hidden: false, source: {inline: x}}]", features::WINDOWS_ATTRIBUTES),
+            ("registryValues: [{key: 'HKLM\\SOFTWARE\\A', name: a, dword: 1}]", features::REGISTRY_VALUES),
+            ("services: [{name: a, command: ['C:\\a.exe'], wrap: true}]", features::WRAP),
+        ] {
+            assert_eq!(desired(yaml).required_features, [feature], "{yaml}");
+        }
+    }
+
     #[test]
     fn every_reference_that_leads_nowhere_is_told() {
         let missing = render(&node("1"), validate(&spec()).expect("valid"), &Gathered::new(), &KEY, &Pool::default())
@@ -225,6 +295,16 @@ services:
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn the_order_of_lists_of_windows_makes_no_other_document(
+            registry_values in Just(serde_saphyr::from_str::<EdgeNodeSpec>(OF_WINDOWS).expect("spec").registry_values).prop_shuffle(),
+            packages in Just(serde_saphyr::from_str::<EdgeNodeSpec>(OF_WINDOWS).expect("spec").packages).prop_shuffle(),
+        ) {
+            let spec: EdgeNodeSpec = serde_saphyr::from_str(OF_WINDOWS).expect("spec");
+            let shuffled = EdgeNodeSpec { registry_values, packages, ..spec.clone() };
+            prop_assert_eq!(&document("1", &shuffled).bytes, &document("1", &spec).bytes);
+        }
+
         #[test]
         fn the_order_of_lists_makes_no_other_document(
             directories in Just(spec().directories).prop_shuffle(),

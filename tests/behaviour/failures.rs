@@ -215,3 +215,26 @@ async fn a_failure_is_an_event_once() {
     let note = warnings[0].note.as_deref().unwrap_or_default();
     assert!(note.contains("taken"), "{note}");
 }
+
+#[tokio::test]
+async fn a_state_that_the_platform_of_the_agent_does_not_have_changes_nothing_and_says_so() {
+    let world = World::new().await;
+    let _operator = world.operator().await;
+    let mut agent = Agent::prepare(&world, "press-07");
+    let node = world.node("press-07", json!({"files": [agent.machine.inline("f", "x")]})).await;
+    agent.enroll(&node).await;
+    node.until_ready().await;
+
+    node.apply(json!({"registryValues": [{"key": "HKLM\\SOFTWARE\\Acme", "name": "Line", "dword": 7}]})).await;
+    let refused = node.until("is told", |node| is(node, "Stalled", "True", "UnsupportedByAgent")).await;
+    assert!(is(&refused, "Ready", "False", "UnsupportedByAgent"));
+    let conditions = refused.status.unwrap().conditions;
+    let message = &conditions.iter().find(|c| c.type_ == "Ready").unwrap().message;
+    assert!(message.contains("registryValues"), "{message}");
+    assert_eq!(agent.machine.read("f").as_deref(), Some("x"), "what was there is not taken away");
+    assert!(!conditions.iter().any(|c| c.type_ == "RebootPending"), "a machine of Linux does not tell of restarts");
+
+    node.apply(json!({"files": [agent.machine.inline("f", "y")]})).await;
+    node.until_ready().await;
+    agent.machine.until_text("f", "y").await;
+}

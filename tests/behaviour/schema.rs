@@ -50,6 +50,83 @@ async fn a_recovery_action_that_is_not_exactly_one_is_refused() {
     }
 }
 
+fn value(more: Value) -> Value {
+    let mut value = json!({"key": "HKLM\\SOFTWARE\\Acme", "name": "Line"});
+    value.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    value
+}
+
+#[tokio::test]
+async fn a_registry_value_that_is_not_exactly_one_kind_of_data_in_its_range_is_refused() {
+    let world = World::new().await;
+    let words = "exactly one of string, expandString, multiString, dword, qword and binary must be set";
+    for data in [json!({}), json!({"string": "x", "dword": 1})] {
+        refused(&world, json!({"registryValues": [value(data)]}), words).await;
+    }
+    for (data, field) in [
+        (json!({"dword": -1}), "dword"),
+        (json!({"dword": 4_294_967_296_u64}), "dword"),
+        (json!({"qword": -1}), "qword"),
+        (json!({"qword": 9_007_199_254_740_992_u64}), "qword"),
+        (json!({"qword": 1.5}), "qword"),
+        (json!({"qword": 1e300}), "qword"),
+        (json!({"qword": "seven"}), "qword"),
+        (json!({"binary": "not base64!"}), "binary"),
+        (json!({"multiString": [""]}), "multiString[0]"),
+        (json!({"view": "Registry16", "dword": 1}), "view"),
+    ] {
+        refused(&world, json!({"registryValues": [value(data)]}), &format!("spec.registryValues[0].{field}")).await;
+    }
+    refused(&world, json!({"registryValues": [{"key": "HKLM\\A", "dword": 1}]}), "name").await;
+    let twice = [value(json!({"dword": 1})), value(json!({"dword": 2}))];
+    refused(&world, json!({"registryValues": twice}), "uplicate").await;
+}
+
+#[tokio::test]
+async fn every_kind_of_registry_value_comes_back_as_it_was_given() {
+    let world = World::new().await;
+    let kinds = [
+        json!({"name": "", "string": ""}),
+        json!({"name": "a", "expandString": "%ProgramData%\\Acme"}),
+        json!({"name": "b", "multiString": ["x", "y"]}),
+        json!({"name": "c", "dword": u32::MAX}),
+        json!({"name": "d", "qword": 9_007_199_254_740_991_u64}),
+        json!({"name": "e", "qword": "0xFFFFFFFFFFFFFFFF"}),
+        json!({"name": "f", "qword": "18446744073709551615", "view": "Registry32", "drift": "Audit"}),
+        json!({"name": "g", "binary": "AP8="}),
+    ]
+    .map(value);
+    let node = Node::new(&world, "press-07");
+    node.apply(json!({"registryValues": kinds})).await;
+    let read = serde_json::to_value(&node.get().await.spec.registry_values).unwrap();
+    assert_eq!(read, json!(kinds));
+}
+
+fn artifact() -> Value {
+    json!({"url": "https://example.com/a", "sha256": "0".repeat(64)})
+}
+
+#[tokio::test]
+async fn a_package_that_is_not_exactly_one_or_cannot_be_recognised_is_refused() {
+    let world = World::new().await;
+    let code = "{01234567-89AB-CDEF-0123-456789ABCDEF}";
+    let msi = json!({"artifact": artifact(), "productCode": code, "version": "1.0.0"});
+    let exe = |detect: Value| json!({"artifact": artifact(), "detect": detect});
+    let package = |more: Value| {
+        let mut package = json!({"name": "a"});
+        package.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"packages": [package]})
+    };
+    let words = "exactly one of msi and exe must be set";
+    refused(&world, package(json!({})), words).await;
+    refused(&world, package(json!({"msi": msi, "exe": exe(json!({"file": "C:\\a"}))})), words).await;
+    let words = "exactly one of registryValue and file must be set";
+    refused(&world, package(json!({"exe": exe(json!({}))})), words).await;
+    let bad_code = json!({"artifact": artifact(), "productCode": "x", "version": "1.0.0"});
+    refused(&world, package(json!({"msi": bad_code})), "spec.packages[0].msi.productCode").await;
+    Node::new(&world, "taken").apply(package(json!({"msi": msi}))).await;
+}
+
 #[tokio::test]
 async fn paths_of_two_platforms_in_one_node_are_refused() {
     let world = World::new().await;
@@ -112,6 +189,24 @@ async fn the_largest_node_that_the_schema_allows_is_accepted() {
         })
         .collect();
     Node::new(&world, "large").apply(json!({"files": files, "services": services})).await;
+
+    let file = |number: usize| {
+        let grants: Vec<Value> = (0..32).map(|n| json!({"account": format!("A{n}"), "rights": "Modify"})).collect();
+        let mut file = file(&format!("C:\\{number}"));
+        file["access"] = json!({"inherit": true, "grants": grants});
+        file
+    };
+    let values: Vec<Value> = (0..256).map(|number| value(json!({"name": number.to_string(), "qword": 1}))).collect();
+    let packages: Vec<Value> = (0..64)
+        .map(|number| {
+            let exe = json!({"artifact": artifact(), "detect": {"file": "C:\\a"}});
+            json!({"name": format!("a{number}"), "exe": exe})
+        })
+        .collect();
+    let files: Vec<Value> = (0..100).map(file).collect();
+    Node::new(&world, "large-windows")
+        .apply(json!({"files": files, "registryValues": values, "packages": packages}))
+        .await;
 }
 
 #[tokio::test]
@@ -122,6 +217,9 @@ async fn every_field_is_explained() {
         ("en.spec.services", "They start in the order of their dependencies"),
         ("en.spec.services.readinessProbe.failureThreshold", "Defaults to 3"),
         ("en.spec.files.source.secretKeyRef.key", "Key within the object"),
+        ("en.spec.registryValues.qword", "Number of 64 bits"),
+        ("en.spec.packages.msi.productCode", "a GUID in braces"),
+        ("en.spec.services.wrap", "does so for it"),
         ("en.status.conditions", "Reconciling: on the way"),
     ] {
         let text = world.cluster.kubectl_ok(&["explain", field]).split_whitespace().collect::<Vec<_>>().join(" ");

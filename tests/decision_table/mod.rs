@@ -198,7 +198,7 @@ pub fn offline() -> Scene {
 /// What stands for it in the status.
 pub fn missing(why: Unresolved) -> Rendering {
     let reference = Reference { kind: Kind::ConfigMap, name: "press".into(), key: "press.yaml".into() };
-    Rendering::Missing(vec![Missing { path: "/etc/press.yaml".into(), reference, why }])
+    Rendering::Missing(vec![Missing { user: "file /etc/press.yaml".into(), reference, why }])
 }
 
 pub fn invalid() -> Rendering {

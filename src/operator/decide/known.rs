@@ -2,7 +2,8 @@
 
 use crate::{
     api::{
-        EdgeNodeStatus, FailureStatus, MAX_FAILURES, MAX_SERVICES, NodeStatus, ResourceStatus, ServiceStatus, condition,
+        DiskStatus, EdgeNodeStatus, FailureStatus, MAX_FAILURES, MAX_SERVICES, NodeStatus, ResourceStatus,
+        ServiceStatus, condition,
     },
     model::{NodeFacts, Notice, Report, ServicePhase, ServiceReport},
     operator::reasons,
@@ -181,7 +182,22 @@ fn facts_of(facts: &NodeFacts) -> Option<NodeStatus> {
     if *facts == NodeFacts::default() {
         return None;
     }
-    let NodeFacts { os, os_version, architecture, hostname, agent_version, boot_time, .. } = facts;
+    let NodeFacts {
+        os,
+        os_version,
+        architecture,
+        hostname,
+        agent_version,
+        boot_time,
+        edition,
+        build,
+        domain,
+        memory_bytes,
+        disks,
+        time_zone,
+    } = facts;
+    let told = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let size = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     let booted = i64::try_from(*boot_time).ok().filter(|s| *s > 0).and_then(|s| jiff::Timestamp::from_second(s).ok());
     Some(NodeStatus {
         os: os.clone(),
@@ -190,5 +206,11 @@ fn facts_of(facts: &NodeFacts) -> Option<NodeStatus> {
         agent_version: agent_version.clone(),
         architecture: architecture.clone(),
         boot_time: booted.map(|at| at.to_string()),
+        edition: told(edition),
+        build: told(build),
+        domain: told(domain),
+        memory_bytes: (*memory_bytes > 0).then(|| size(*memory_bytes)),
+        disks: disks.iter().map(|disk| DiskStatus { name: disk.name.clone(), bytes: size(disk.bytes) }).collect(),
+        time_zone: told(time_zone),
     })
 }

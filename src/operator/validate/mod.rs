@@ -2,8 +2,11 @@
 //! with it, field by field. Pure. Knows nothing of the objects that the spec refers to: `gather` reads them
 //! and `render` puts their contents in.
 
+mod accounts;
+mod packages;
 mod paths;
 mod probes;
+mod registry;
 mod services;
 
 use std::{fmt, ops::RangeInclusive};
@@ -11,7 +14,7 @@ use std::{fmt, ops::RangeInclusive};
 use super::references::Reference;
 use crate::{
     api::{DriftPolicy, EdgeNodeSpec},
-    model::{Artifact, Attributes, Directory, Drift, HostPath, Platform, Service},
+    model::{Artifact, Attributes, Directory, Drift, HostPath, Package, Platform, RegistryValue, Service},
 };
 
 /// A spec that can be rendered. Lists are sorted by key (path or name).
@@ -23,8 +26,21 @@ pub struct Valid {
     pub directories: Vec<Directory>,
     /// By path.
     pub files: Vec<ValidFile>,
+    /// By identity of their places.
+    pub registry_values: Vec<RegistryValue>,
     /// By name.
-    pub services: Vec<Service>,
+    pub packages: Vec<Package>,
+    /// By name.
+    pub services: Vec<ValidService>,
+}
+
+/// A service whose password is still to be put in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValidService {
+    /// Without its password.
+    pub service: Service,
+    /// Where the password of its account comes from.
+    pub password: Option<Reference>,
 }
 
 /// A file whose contents are still to be put in.
@@ -74,8 +90,10 @@ pub enum InvalidReason {
     UnknownFileReference,
     /// Two entries name one path.
     DuplicatePath,
-    /// Two services, or two variables of one, have one name.
+    /// Two services or packages, or two variables of one, have one name.
     DuplicateName,
+    /// Two entries name one value of the registry.
+    DuplicateRegistryValue,
     /// A path that cannot be managed.
     InvalidPath,
     /// Something lies below a path that is to be a file.
@@ -86,6 +104,12 @@ pub enum InvalidReason {
     NotSupported,
     /// Permission bits out of range.
     InvalidMode,
+    /// An account that a service cannot run as, or one with a password that it cannot have.
+    InvalidAccount,
+    /// A value of the registry without exactly one kind of data, or at a place that is none.
+    InvalidRegistryValue,
+    /// A package that Windows Installer does not know, or that cannot be detected.
+    InvalidPackage,
     /// A source without exactly one origin, or with a malformed one.
     InvalidSource,
     /// A service's or variable's name.
@@ -100,17 +124,21 @@ pub enum InvalidReason {
 
 impl InvalidReason {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::DependencyCycle,
         Self::UnknownServiceReference,
         Self::UnknownFileReference,
         Self::DuplicatePath,
         Self::DuplicateName,
+        Self::DuplicateRegistryValue,
         Self::InvalidPath,
         Self::PathConflict,
         Self::MixedPlatforms,
         Self::NotSupported,
         Self::InvalidMode,
+        Self::InvalidAccount,
+        Self::InvalidRegistryValue,
+        Self::InvalidPackage,
         Self::InvalidSource,
         Self::InvalidName,
         Self::InvalidCommand,
@@ -126,11 +154,15 @@ impl InvalidReason {
             Self::UnknownFileReference => "UnknownFileReference",
             Self::DuplicatePath => "DuplicatePath",
             Self::DuplicateName => "DuplicateName",
+            Self::DuplicateRegistryValue => "DuplicateRegistryValue",
             Self::InvalidPath => "InvalidPath",
             Self::PathConflict => "PathConflict",
             Self::MixedPlatforms => "MixedPlatforms",
             Self::NotSupported => "NotSupported",
             Self::InvalidMode => "InvalidMode",
+            Self::InvalidAccount => "InvalidAccount",
+            Self::InvalidRegistryValue => "InvalidRegistryValue",
+            Self::InvalidPackage => "InvalidPackage",
             Self::InvalidSource => "InvalidSource",
             Self::InvalidName => "InvalidName",
             Self::InvalidCommand => "InvalidCommand",
@@ -148,15 +180,18 @@ impl fmt::Display for InvalidReason {
 
 /// Reads a spec. Every error is found, not the first one alone; they come in order of the fields.
 pub fn validate(spec: &EdgeNodeSpec) -> Result<Valid, Vec<Invalid>> {
-    let EdgeNodeSpec { suspended, drift, deletion_policy: _, directories, files, services } = spec;
+    let EdgeNodeSpec { suspended, drift, deletion_policy: _, directories, files, registry_values, packages, services } =
+        spec;
     let mut check = Check::default();
     let drift = drift_of(None, *drift);
     let directories = paths::directories(&mut check, directories, drift);
     let files = paths::files(&mut check, files, drift);
     paths::no_conflicts(&mut check);
+    let registry_values = registry::registry_values(&mut check, registry_values, drift);
+    let packages = packages::packages(&mut check, packages);
     let services = services::services(&mut check, services);
     if check.errors.is_empty() {
-        Ok(Valid { suspended: *suspended, directories, files, services })
+        Ok(Valid { suspended: *suspended, directories, files, registry_values, packages, services })
     } else {
         Err(check.errors)
     }
@@ -166,7 +201,7 @@ pub fn validate(spec: &EdgeNodeSpec) -> Result<Valid, Vec<Invalid>> {
 #[derive(Default)]
 struct Check {
     errors: Vec<Invalid>,
-    /// The first path of the spec: all others are of its platform.
+    /// The first path of the spec, or what only one platform has: all others are of that platform.
     first: Option<(String, Platform)>,
     /// Every path that was read: its field, itself, and whether it is a file's.
     paths: Vec<(String, HostPath, bool)>,
@@ -197,13 +232,26 @@ impl Check {
             Some((_, first)) if *first == platform => {}
             Some((first_field, first)) => {
                 let message = format!(
-                    "is a path of {}, but {first_field} is one of {}; a node has one platform",
+                    "is a path of {}, but {first_field} is of {}; a node has one platform",
                     name_of(platform),
                     name_of(*first)
                 );
                 self.error(field, InvalidReason::MixedPlatforms, message);
             }
         }
+    }
+
+    /// Whether a list that only Windows has may be read, where it is `present`; on a node of Linux it is told.
+    fn is_for_windows(&mut self, field: &str, present: bool) -> bool {
+        if present && self.is_posix() {
+            let message = "is for Windows, and the paths of this EdgeNode are of Linux; remove it";
+            self.error(field, InvalidReason::NotSupported, message);
+            return false;
+        }
+        if present && self.first.is_none() {
+            self.first = Some((field.to_owned(), Platform::Windows));
+        }
+        true
     }
 
     fn is_windows(&self) -> bool {
@@ -233,6 +281,10 @@ fn name_of(platform: Platform) -> &'static str {
         Platform::Posix => "Linux",
         Platform::Windows => "Windows",
     }
+}
+
+fn own_drift(own: Option<DriftPolicy>, general: Drift) -> Drift {
+    own.map_or(general, |own| drift_of(Some(own), DriftPolicy::Enforce))
 }
 
 fn drift_of(own: Option<DriftPolicy>, general: DriftPolicy) -> Drift {

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::{Check, InvalidReason as Reason, ValidFile, ValidSource, drift_of};
+use super::{Check, InvalidReason as Reason, ValidFile, ValidSource, accounts, own_drift};
 use crate::{
-    api::{ArtifactSource, DirectoryEntry, DriftPolicy, FileEntry, SourceEntry},
+    api::{AccessEntry, ArtifactSource, DirectoryEntry, FileEntry, SourceEntry},
     model::{Artifact, Attributes, Digest, Directory, Drift, HostPath, Mode},
     operator::references::{Kind, Reference},
 };
@@ -12,10 +12,11 @@ use crate::{
 pub(super) fn directories(check: &mut Check, entries: &[DirectoryEntry], drift: Drift) -> Vec<Directory> {
     let mut directories: Vec<Directory> = Vec::new();
     for (i, entry) in entries.iter().enumerate() {
-        let DirectoryEntry { path, mode, owner, group, drift: own } = entry;
+        let DirectoryEntry { path, mode, owner, group, access, hidden, drift: own } = entry;
         let field = format!("spec.directories[{i}]");
         let path = managed_path(check, &format!("{field}.path"), path, false);
-        let attributes = attributes(check, &field, mode.as_deref(), owner, group);
+        let whose = Whose { mode, owner, group, access, read_only: None, hidden: *hidden };
+        let attributes = attributes(check, &field, &whose);
         if let Some(path) = path {
             directories.push(Directory { path, attributes, drift: own_drift(*own, drift) });
         }
@@ -27,11 +28,12 @@ pub(super) fn directories(check: &mut Check, entries: &[DirectoryEntry], drift: 
 pub(super) fn files(check: &mut Check, entries: &[FileEntry], drift: Drift) -> Vec<ValidFile> {
     let mut files: Vec<ValidFile> = Vec::new();
     for (i, entry) in entries.iter().enumerate() {
-        let FileEntry { path, source, mode, owner, group, drift: own } = entry;
+        let FileEntry { path, source, mode, owner, group, access, read_only, hidden, drift: own } = entry;
         let field = format!("spec.files[{i}]");
         let path = managed_path(check, &format!("{field}.path"), path, true);
         let source = self::source(check, &format!("{field}.source"), source);
-        let attributes = attributes(check, &field, mode.as_deref(), owner, group);
+        let whose = Whose { mode, owner, group, access, read_only: *read_only, hidden: *hidden };
+        let attributes = attributes(check, &field, &whose);
         if let (Some(path), Some(source)) = (path, source) {
             files.push(ValidFile { path, source, attributes, drift: own_drift(*own, drift) });
         }
@@ -71,27 +73,29 @@ fn managed_path(check: &mut Check, field: &str, text: &str, is_file: bool) -> Op
     Some(path)
 }
 
-fn own_drift(own: Option<DriftPolicy>, general: Drift) -> Drift {
-    own.map_or(general, |own| drift_of(Some(own), DriftPolicy::Enforce))
+/// What an entry says of who may do what.
+struct Whose<'a> {
+    mode: &'a Option<String>,
+    owner: &'a Option<String>,
+    group: &'a Option<String>,
+    access: &'a Option<AccessEntry>,
+    read_only: Option<bool>,
+    hidden: Option<bool>,
 }
 
-fn attributes(
-    check: &mut Check,
-    field: &str,
-    mode: Option<&str>,
-    owner: &Option<String>,
-    group: &Option<String>,
-) -> Attributes {
-    if check.is_windows() {
-        for (name, present) in [("mode", mode.is_some()), ("owner", owner.is_some()), ("group", group.is_some())] {
-            if present {
-                let message = "is for Linux, and the paths of this EdgeNode are of Windows; remove it";
-                check.error(format!("{field}.{name}"), Reason::NotSupported, message);
-            }
-        }
-        return Attributes::default();
+fn attributes(check: &mut Check, field: &str, whose: &Whose<'_>) -> Attributes {
+    let Whose { mode, owner, group, access, read_only, hidden } = *whose;
+    let on_linux = [("mode", mode.is_some()), ("group", group.is_some())];
+    let on_windows = [("access", access.is_some()), ("readOnly", read_only.is_some()), ("hidden", hidden.is_some())];
+    let (foreign, theirs, own) = match check.is_windows() {
+        true => (&on_linux[..], "Linux", "Windows"),
+        false => (&on_windows[..], "Windows", "Linux"),
+    };
+    for (name, _) in foreign.iter().filter(|(_, present)| *present) {
+        let message = format!("is for {theirs}, and the paths of this EdgeNode are of {own}; remove it");
+        check.error(format!("{field}.{name}"), Reason::NotSupported, message);
     }
-    let mode = mode.and_then(|text| {
+    let mode = mode.as_deref().and_then(|text| {
         let bits = u32::from_str_radix(text, 8).ok().and_then(Mode::new);
         if bits.is_none() {
             let message = format!("is {text:?}; expected permission bits in octal up to \"7777\", such as \"0644\"");
@@ -99,7 +103,8 @@ fn attributes(
         }
         bits
     });
-    Attributes { mode, owner: owner.clone(), group: group.clone(), ..Attributes::default() }
+    let access = access.as_ref().map(|entry| accounts::access(check, &format!("{field}.access"), entry));
+    Attributes { mode, owner: owner.clone(), group: group.clone(), access, read_only, hidden }
 }
 
 fn source(check: &mut Check, field: &str, entry: &SourceEntry) -> Option<ValidSource> {
@@ -124,7 +129,7 @@ fn source(check: &mut Check, field: &str, entry: &SourceEntry) -> Option<ValidSo
     }
 }
 
-fn artifact(check: &mut Check, field: &str, entry: &ArtifactSource) -> Option<Artifact> {
+pub(super) fn artifact(check: &mut Check, field: &str, entry: &ArtifactSource) -> Option<Artifact> {
     let ArtifactSource { url, sha256 } = entry;
     let parsed: Option<http::Uri> = url.parse().ok();
     let usable = parsed

@@ -24,12 +24,17 @@ pub(super) fn command(check: &mut Check, field: &str, entries: &[String]) -> Vec
             }
         }
     }
-    for (i, argument) in entries.iter().enumerate().skip(1) {
+    arguments(check, field, entries, 1);
+    command
+}
+
+/// Arguments from the `first` on.
+pub(super) fn arguments(check: &mut Check, field: &str, entries: &[String], first: usize) {
+    for (i, argument) in entries.iter().enumerate().skip(first) {
         if argument.contains('\0') {
             check.error(format!("{field}[{i}]"), Reason::InvalidCommand, "holds a NUL character; remove it");
         }
     }
-    command
 }
 
 pub(super) fn liveness(check: &mut Check, field: &str, entry: &ProbeEntry) -> Option<Probe> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Check, InvalidReason as Reason, probes};
+use super::{Check, InvalidReason as Reason, ValidService, accounts, probes};
 use crate::{
     api::{
         DesiredServiceState, EnvEntry, FileReference, RecoveryActionEntry, RecoveryEntry, ServiceEntry,
@@ -16,12 +16,12 @@ const DEFAULT_RESTART_DELAYS_SECONDS: [u32; 3] = [1, 5, 30];
 const DEFAULT_RESTART_DELAY_SECONDS: u32 = 1;
 const DEFAULT_RESET_AFTER_SECONDS: u32 = 600;
 
-pub(super) fn services(check: &mut Check, entries: &[ServiceEntry]) -> Vec<Service> {
+pub(super) fn services(check: &mut Check, entries: &[ServiceEntry]) -> Vec<ValidService> {
     let names = names(check, entries);
-    let mut services: Vec<Service> =
+    let mut services: Vec<ValidService> =
         entries.iter().enumerate().filter_map(|(i, entry)| service(check, i, entry, &names)).collect();
     no_cycles(check, entries, &names);
-    services.sort_by(|a, b| a.name.cmp(&b.name));
+    services.sort_by(|a, b| a.service.name.cmp(&b.service.name));
     services
 }
 
@@ -51,7 +51,7 @@ fn service(
     index: usize,
     entry: &ServiceEntry,
     names: &HashMap<String, (usize, ServiceName)>,
-) -> Option<Service> {
+) -> Option<ValidService> {
     let ServiceEntry {
         name,
         display_name,
@@ -62,6 +62,8 @@ fn service(
         start_mode,
         state,
         account,
+        password_secret_ref: _,
+        wrap,
         depends_on,
         restart_on_change,
         stop_timeout_seconds,
@@ -74,7 +76,13 @@ fn service(
     let working_directory = working_directory
         .as_ref()
         .and_then(|path| check.path(&format!("{field}.workingDirectory"), path, Reason::InvalidPath));
-    Some(Service {
+    let password = accounts::of_service(check, &field, entry);
+    let wrap = wrap.unwrap_or(false);
+    if wrap && check.is_posix() {
+        let message = "is for Windows, and the paths of this EdgeNode are of Linux; remove it";
+        check.error(format!("{field}.wrap"), Reason::NotSupported, message);
+    }
+    let service = Service {
         name: ServiceName::parse(name).ok()?,
         display_name: display_name.clone().unwrap_or_default(),
         description: description.clone().unwrap_or_default(),
@@ -83,7 +91,7 @@ fn service(
         working_directory,
         account: account.clone(),
         start_mode: start_mode_of(*start_mode),
-        state: self::state(check, &format!("{field}.state"), *state),
+        state: self::state(check, &format!("{field}.state"), *state, wrap),
         depends_on: dependencies(check, &format!("{field}.dependsOn"), depends_on, names),
         restart_on_change: files(check, &format!("{field}.restartOnChange"), restart_on_change),
         stop_timeout_seconds: check.number(
@@ -99,9 +107,10 @@ fn service(
         liveness_probe: liveness_probe
             .as_ref()
             .and_then(|p| probes::liveness(check, &format!("{field}.livenessProbe"), p)),
-        wrap: false,
+        wrap,
         password: None,
-    })
+    };
+    Some(ValidService { service, password })
 }
 
 fn env(check: &mut Check, field: &str, entries: &[EnvEntry]) -> Vec<EnvVar> {
@@ -136,13 +145,16 @@ fn start_mode_of(mode: Option<ServiceStartMode>) -> StartMode {
     }
 }
 
-fn state(check: &mut Check, field: &str, state: Option<DesiredServiceState>) -> ServiceState {
+fn state(check: &mut Check, field: &str, state: Option<DesiredServiceState>, wrap: bool) -> ServiceState {
     match state {
         None | Some(DesiredServiceState::Running) => ServiceState::Running,
         Some(DesiredServiceState::Stopped) => ServiceState::Stopped,
         Some(DesiredServiceState::Paused) => {
             if check.is_posix() {
                 check.error(field, Reason::NotSupported, "is Paused, which is for Windows; use Running or Stopped");
+            } else if wrap {
+                let message = "is Paused, which no program with wrap can be; use Running or Stopped";
+                check.error(field, Reason::NotSupported, message);
             }
             ServiceState::Paused
         }
