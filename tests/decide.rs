@@ -7,7 +7,7 @@ mod decision_table;
 use decision_table::{at, cases, document, invalid, missing, offline, ready, report, service, view};
 use windlass::{
     api::{CLEANUP_FINALIZER, DeletionPolicy, EdgeNodeStatus},
-    model::{Failure, Report, Revision, ServicePhase},
+    model::{Disk, Failure, NodeFacts, Report, Revision, ServicePhase},
     operator::{
         decide::{Finalizer, Rendering, Severity},
         document::Document,
@@ -33,7 +33,7 @@ fn the_conditions_are_what_the_table_says() {
             decision.requeue_after.map(|d| d.as_secs()),
         );
         let expected = (
-            case.conditions.map(str::to_owned).to_vec(),
+            case.conditions.into_iter().chain(case.reboot).map(str::to_owned).collect(),
             case.writes,
             case.event.into_iter().collect::<Vec<_>>(),
             case.again,
@@ -50,7 +50,8 @@ fn conditions_always_come_in_the_same_order_and_with_their_generation() {
     for case in cases() {
         let status = case.scene.written().status();
         let kinds: Vec<&str> = status.conditions.iter().map(|c| c.type_.as_str()).collect();
-        let expected = ["Ready", "Reconciling", "Stalled", "Enrolled", "Connected", "ConfigApplied", "Healthy"];
+        let mut expected = vec!["Ready", "Reconciling", "Stalled", "Enrolled", "Connected", "ConfigApplied", "Healthy"];
+        expected.extend(case.reboot.map(|_| "RebootPending"));
         assert_eq!(kinds, expected, "{}", case.name);
         for condition in &status.conditions {
             assert!(!condition.message.is_empty(), "{}: {}", case.name, condition.type_);
@@ -151,6 +152,22 @@ fn failures_and_services_are_cut_to_what_a_status_shows_those_not_ready_first() 
     let status = ready().reports(report).written().status();
     assert_eq!((status.failures.len(), status.services.len()), (10, 32));
     assert_eq!(status.services[0].name, "s39");
+}
+
+#[test]
+fn the_status_describes_the_machine_and_is_written_when_that_changes() {
+    let facts = NodeFacts {
+        edition: "Professional".into(),
+        memory_bytes: 8 << 30,
+        disks: vec![Disk { name: "C:".into(), bytes: 1 << 38 }],
+        ..report("one").facts
+    };
+    let described = ready().reports(Report { facts: facts.clone(), ..report("one") }).written();
+    let node = described.status().node.expect("described");
+    assert_eq!((node.edition.as_deref(), node.memory_bytes, node.domain), (Some("Professional"), Some(8 << 30), None));
+    assert_eq!((node.disks[0].name.as_str(), node.disks[0].bytes), ("C:", 1 << 38));
+    let joined = NodeFacts { domain: "plant.example".into(), ..facts };
+    assert!(described.reports(Report { facts: joined, ..report("one") }).decide().status.is_some());
 }
 
 #[test]

@@ -58,6 +58,10 @@ reasons! {
     STORE_DAMAGED = "StoreDamaged";
     /// The agent cannot write to its store, and changes nothing until it can.
     STORE_UNWRITABLE = "StoreUnwritable";
+    /// RebootPending: the machine waits for a restart.
+    REBOOT_REQUIRED = "RebootRequired";
+    /// RebootPending is False.
+    NO_REBOOT_REQUIRED = "NoRebootRequired";
     /// The EdgeNode is being deleted and the agent removes what it created.
     CLEANING_UP = "CleaningUp";
     /// Event: the clean-up was given up and the EdgeNode let go.

@@ -230,6 +230,10 @@ fn noticed(reason: &str) -> Report {
     Report { notice: Some(Notice { reason: reason.into(), message: "as it is".into() }), ..report("one") }
 }
 
+fn windows(reboot_pending: bool) -> Report {
+    Report { reboot_pending, facts: NodeFacts { os: "windows".into(), ..report("one").facts }, ..report("one") }
+}
+
 fn serving(state: ServicePhase, is_ready: bool) -> Report {
     if matches!(state, ServicePhase::BackingOff | ServicePhase::Failed) {
         let failure = Failure {
@@ -255,6 +259,8 @@ pub struct Case {
     pub scene: Scene,
     /// Ready, Reconciling, Stalled, Enrolled, Connected, ConfigApplied, Healthy: status and reason.
     pub conditions: [&'static str; 7],
+    /// RebootPending, where the machine is one of Windows.
+    pub reboot: Option<&'static str>,
     /// Whether that is to be written.
     pub writes: bool,
     /// Reason of the Event.
@@ -265,12 +271,19 @@ pub struct Case {
     pub argo: &'static str,
 }
 
+impl Case {
+    fn reboot(mut self, said: &'static str) -> Self {
+        self.reboot = Some(said);
+        self
+    }
+}
+
 /// The specification.
 #[rustfmt::skip]
 pub fn cases() -> Vec<Case> {
     const READY: [&str; 7] = ["True Ready", "False UpToDate", "False NoObstacle", "True Enrolled", "True SessionUp", "True Applied", "True ServicesReady"];
     const OFFLINE: [&str; 7] = ["Unknown NodeOffline", "False UpToDate", "False NoObstacle", "True Enrolled", "False NodeOffline", "True Applied", "Unknown NodeOffline"];
-    let case = |name, scene, conditions, (writes, event, again), argo| Case { name, scene, conditions, writes, event, again, argo };
+    let case = |name, scene, conditions, (writes, event, again), argo| Case { name, scene, conditions, reboot: None, writes, event, again, argo };
     let suspend = |s: &mut Scene| { s.node.spec.suspended = true; s.node.metadata.generation = Some(2); s.rendering = Rendering::Document(document("two")); };
     vec![
         // ---- before there is an agent
@@ -388,6 +401,21 @@ pub fn cases() -> Vec<Case> {
         case("the agent is too old for the document", ready().reports(noticed("UnsupportedByAgent")),
             ["False UnsupportedByAgent", "False UnsupportedByAgent", "True UnsupportedByAgent", "True Enrolled", "True SessionUp", "False UnsupportedByAgent", "True ServicesReady"],
             (true, Some("UnsupportedByAgent"), None), "Degraded"),
+        // ---- restarts of the machine
+        case("a machine of Windows waits for no restart", ready().reports(windows(false)), READY, (true, None, None), "Healthy").reboot("False NoRebootRequired"),
+        case("a machine of Windows waits for a restart", ready().reports(windows(false)).written().reports(windows(true)), READY, (true, Some("RebootRequired"), None), "Healthy").reboot("True RebootRequired"),
+        case("it still waits for the restart", ready().reports(windows(true)).written().later(100).reports(windows(true)), READY, (false, None, None), "Healthy").reboot("True RebootRequired"),
+        case("it was restarted", ready().reports(windows(true)).written().later(100).reports(windows(false)), READY, (true, Some("NoRebootRequired"), None), "Healthy").reboot("False NoRebootRequired"),
+        case("it waits for a restart and is offline", ready().reports(windows(true)).written().disconnected().later(41), OFFLINE, (true, Some("NodeOffline"), None), "Suspended").reboot("True RebootRequired"),
+        case("it waits for a restart and the operator restarted", ready().reports(windows(true)).written().with(|s| { s.session = None; s.counts_from = 190; s.now = 200; }), READY, (false, None, Some(30)), "Healthy").reboot("True RebootRequired"),
+        case("a package asks for a restart while it is applied", ready().reports(windows(false)).written().respecified(Rendering::Document(document("two"))).written().later(1).reports(Report { reboot_pending: true, facts: windows(true).facts, ..applying("two") }),
+            ["False Progressing", "True Progressing", "False NoObstacle", "True Enrolled", "True SessionUp", "False Progressing", "True ServicesReady"],
+            (false, None, Some(9)), "Progressing").reboot("False NoRebootRequired"),
+        case("what asks for a restart is applied", ready().reports(windows(false)).written().respecified(Rendering::Document(document("two"))).written().later(2).reports(Report { reboot_pending: true, facts: windows(true).facts, ..report("two") }),
+            READY, (true, Some("RebootRequired"), None), "Healthy").reboot("True RebootRequired"),
+        case("a service falls over on a machine that waits for a restart", ready().reports(windows(false)).written().reports(Report { reboot_pending: true, facts: windows(true).facts, ..serving(ServicePhase::BackingOff, false) }),
+            ["False ServicesNotReady", "False ServicesNotReady", "False NoObstacle", "True Enrolled", "True SessionUp", "True Applied", "False ServicesNotReady"],
+            (true, Some("ServicesNotReady"), None), "Degraded").reboot("True RebootRequired"),
         // ---- faults of the spec
         case("the spec is wrong", ready().respecified(invalid()),
             ["False DependencyCycle", "False DependencyCycle", "True DependencyCycle", "True Enrolled", "True SessionUp", "False DependencyCycle", "True ServicesReady"],

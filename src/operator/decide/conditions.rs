@@ -1,4 +1,4 @@
-//! The seven conditions of a node: what each says, and why. The order of the cases is their precedence.
+//! The conditions of a node: what each says, and why. The order of the cases is their precedence.
 
 use super::{Enrollment, Inputs, Known, Reach, Rendering};
 use crate::{
@@ -69,7 +69,7 @@ pub(super) fn answer(question: &Question<'_>) -> Conditions {
     let stalled = stalled(question, spec.as_ref(), &enrolled);
     let ready = ready(question, spec.as_ref(), &enrolled, &config, &healthy);
     let reconciling = reconciling(question, &stalled, &enrolled, &config, &healthy);
-    Conditions(vec![
+    let mut all = vec![
         (condition::READY, ready),
         (condition::RECONCILING, reconciling),
         (condition::STALLED, stalled),
@@ -77,7 +77,21 @@ pub(super) fn answer(question: &Question<'_>) -> Conditions {
         (condition::CONNECTED, connected),
         (condition::CONFIG_APPLIED, config),
         (condition::HEALTHY, healthy),
-    ])
+    ];
+    all.extend(question.known.reboot_pending.map(|pending| (condition::REBOOT_PENDING, reboot_pending(pending))));
+    Conditions(all)
+}
+
+/// For whoever plans restarts: it says nothing of the desired state, and counts in no other condition.
+fn reboot_pending(is_pending: bool) -> Finding {
+    match is_pending {
+        true => Finding::new(
+            "True",
+            reasons::REBOOT_REQUIRED,
+            "the machine waits for a restart to finish what was installed; restart it when that suits",
+        ),
+        false => Finding::new("False", reasons::NO_REBOOT_REQUIRED, "the machine waits for no restart"),
+    }
 }
 
 fn enrolled(question: &Question<'_>) -> Finding {

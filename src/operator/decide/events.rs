@@ -88,9 +88,18 @@ fn weigh(before: &EdgeNodeStatus, after: &EdgeNodeStatus) -> Vec<(Severity, Stri
     });
     changed(condition::READY, &|_, new, reason| match (new, reason) {
         (_, reasons::STORE_DAMAGED | reasons::STORE_UNWRITABLE) => Some(Severity::Warning),
-        ("True", _) => Some(Severity::Normal),
+        ("True", _) => None,
         (_, reasons::RESOURCES_FAILED | reasons::SERVICES_NOT_READY | reasons::DRIFTED) => Some(Severity::Warning),
         _ => None,
+    });
+    changed(condition::REBOOT_PENDING, &|old, new, _| match (old, new) {
+        (_, "True") => Some(Severity::Warning),
+        ("True", _) => Some(Severity::Normal),
+        _ => None,
+    });
+    changed(condition::READY, &|_, new, reason| {
+        let is_warned_of = [reasons::STORE_DAMAGED, reasons::STORE_UNWRITABLE].contains(&reason);
+        (new == "True" && !is_warned_of).then_some(Severity::Normal)
     });
     found
 }

@@ -31,6 +31,8 @@ pub(super) struct Known {
     pub unready: Option<String>,
     pub node: Option<NodeStatus>,
     pub notice: Option<Notice>,
+    /// Whether the machine waits for a restart; `None` where machines do not tell.
+    pub reboot_pending: Option<bool>,
     in_transition: bool,
     in_trouble: bool,
 }
@@ -46,7 +48,7 @@ impl Known {
             services,
             facts,
             notice,
-            reboot_pending: _,
+            reboot_pending,
         } = report;
         let failures: Vec<FailureStatus> = failures
             .iter()
@@ -79,6 +81,7 @@ impl Known {
             services: services_of(services),
             node: facts_of(facts),
             notice: notice.clone(),
+            reboot_pending: (facts.os == "windows").then_some(*reboot_pending),
         }
     }
 
@@ -99,6 +102,7 @@ impl Known {
             unready: before.services.iter().find(|s| !s.ready).map(|s| format!("{} is {}", s.name, s.state)),
             node: before.node.clone(),
             notice: warned.map(|c| Notice { reason: c.reason.clone(), message: c.message.clone() }),
+            reboot_pending: super::status_of(before, condition::REBOOT_PENDING).map(|status| status == "True"),
             in_transition: false,
             in_trouble: false,
         }

@@ -99,7 +99,13 @@ pub(super) fn says_the_same(before: &EdgeNodeStatus, after: &EdgeNodeStatus, vol
 pub(super) fn same_but_for_the_machine(before: &EdgeNodeStatus, after: &EdgeNodeStatus) -> bool {
     let rest = |status: &EdgeNodeStatus| {
         let mut rest = essence(status, &[]);
-        let moved = [condition::READY, condition::RECONCILING, condition::CONFIG_APPLIED, condition::HEALTHY];
+        let moved = [
+            condition::READY,
+            condition::RECONCILING,
+            condition::CONFIG_APPLIED,
+            condition::HEALTHY,
+            condition::REBOOT_PENDING,
+        ];
         rest.conditions.retain(|c| !moved.contains(&c.type_.as_str()));
         rest.applied_revision = None;
         rest.resources = None;
