@@ -141,7 +141,8 @@ impl World {
 fn find_logs(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        if path.is_dir() {
+        // Links are not followed: a Wine prefix has one that leads to the root.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             find_logs(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "log") {
             found.push(path);

@@ -1,0 +1,12 @@
+//! What a person sees of a Windows machine: the real windlass-agent.exe under Wine, through the real operator and a
+//! real kube-apiserver. `hack/test windows` builds what these tests run and says where it lies.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, dead_code, missing_docs, unused_imports)]
+
+#[path = "../behaviour/parts/mod.rs"]
+mod parts;
+
+mod machine;
+mod registry;
+mod road;
+mod services;
