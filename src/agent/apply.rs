@@ -9,9 +9,11 @@ use std::{
 use super::{
     contents::Contents,
     host::{Host, PathState, Reason, Removed},
+    observe::look,
+    place::{Place, Thing},
     plan::{Action, Deed},
     retry::Trouble,
-    store::{EntryKind, JournalEntry, LedgerEntry, Origin, Store, StoreError},
+    store::{JournalEntry, LedgerEntry, Origin, Store, StoreError},
 };
 use crate::model::{Attributes, Digest, HostPath, Salt, Source};
 
@@ -69,13 +71,13 @@ pub fn carry_out(
     ledger: &mut BTreeMap<String, LedgerEntry>,
     action: &Action,
 ) -> Result<(), Undone> {
-    let identity = action.path.identity();
+    let identity = action.place().identity();
     if action.deed == Deed::Note {
         return Ok(settle(ground, ledger, &identity, action.afterwards.as_ref())?);
     }
     ground.store.set_journal(&intent(ledger.get(&identity), action))?;
     ground.crash.step();
-    let done = act(ground, &action.path, &action.deed);
+    let done = act(ground, &action.place(), &action.deed);
     ground.crash.step();
     let ended = match done {
         Ok(()) => Ok(settle(ground, ledger, &identity, action.afterwards.as_ref())?),
@@ -91,16 +93,13 @@ pub fn carry_out(
 /// Finds out what became of an action that was begun and not settled.
 pub fn recover(ground: Ground<'_>, ledger: &mut BTreeMap<String, LedgerEntry>) -> Result<(), StoreError> {
     let Some(journal) = ground.store.journal()? else { return Ok(()) };
-    let Ok(path) = HostPath::parse(&journal.entry.path) else {
-        // Never written so; there is nothing that could be found out.
-        return ground.store.settle(&journal.entry.path, None);
-    };
-    let identity = path.identity();
-    if !journal.removal && journal.entry.kind == EntryKind::File {
+    let place = journal.entry.thing.place();
+    let identity = place.identity();
+    if let (Thing::File(path), false) = (&journal.entry.thing, journal.removal) {
         // It could hold a secret. If it cannot be removed now, the next write of that file does it.
-        let _ = ground.host.discard_interrupted(&path);
+        let _ = ground.host.discard_interrupted(path);
     }
-    let seen = ground.host.observe(&path, salt(&journal).as_ref()).ok();
+    let seen = look(ground.host, &place, salt(&journal).as_ref()).ok();
     let entry = match (&seen, journal.removal) {
         (Some(PathState::Absent), _) => None,
         (Some(seen), false) if journal.was_absent && is_intended(&journal, seen) => {
@@ -134,8 +133,7 @@ fn intent(managed: Option<&LedgerEntry>, action: &Action) -> JournalEntry {
         _ => (String::new(), String::new()),
     };
     let entry = action.afterwards.as_ref().or(managed).cloned().unwrap_or_else(|| LedgerEntry {
-        path: action.path.to_string(),
-        kind: EntryKind::File,
+        thing: action.thing.clone(),
         origin: Origin::Adopted,
         carried_out: String::new(),
     });
@@ -143,15 +141,16 @@ fn intent(managed: Option<&LedgerEntry>, action: &Action) -> JournalEntry {
 }
 
 fn is_intended(journal: &JournalEntry, seen: &PathState) -> bool {
-    match (journal.entry.kind, seen) {
-        (EntryKind::Directory, PathState::Directory(_)) => true,
-        (EntryKind::File, PathState::File { digest, .. }) => digest.to_string() == journal.digest,
+    match (&journal.entry.thing, seen) {
+        (Thing::Directory(_), PathState::Directory(_)) => true,
+        (Thing::File(_), PathState::File { digest, .. }) => digest.to_string() == journal.digest,
         _ => false,
     }
 }
 
-fn act(ground: Ground<'_>, path: &HostPath, deed: &Deed) -> Result<(), Trouble> {
+fn act(ground: Ground<'_>, place: &Place, deed: &Deed) -> Result<(), Trouble> {
     let Ground { host, contents, .. } = ground;
+    let Place::Path(path) = place;
     match deed {
         Deed::CreateDirectory(attributes) => host.create_directory(path, attributes)?,
         Deed::WriteFile(source, attributes) => write(host, contents, path, source, attributes)?,

@@ -37,7 +37,7 @@ pub struct Converger {
 /// How everything stands after a pass.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Directories and files of the document.
+    /// What the document wants, but for services.
     pub entries: Vec<Entry>,
     /// How each stands, in the same order, and what could not be removed.
     pub plan: Plan,
@@ -75,8 +75,8 @@ impl Converger {
     ) -> Result<Outcome, StoreError> {
         self.settle()?;
         let entries = entries(desired);
-        let contents = self.availability(desired, failing);
-        let mut observed = observe(self.host.as_ref(), desired, &self.ledger);
+        let contents = self.availability(&entries, failing);
+        let mut observed = observe(self.host.as_ref(), &entries, &self.ledger);
         let mut begun = 0;
         let mut done = HashSet::new();
         loop {
@@ -90,14 +90,14 @@ impl Converger {
                 if stop() {
                     break;
                 }
-                let identity = action.path.identity();
-                let planned_on = observed.at(&action.path).cloned().map_err(Clone::clone);
-                observed.refresh(self.host.as_ref(), &action.path);
-                let is_as_planned = planned_on.as_ref() == observed.at(&action.path);
+                let place = action.place();
+                let identity = place.identity();
+                let planned_on = observed.at(&place).cloned().map_err(Clone::clone);
+                observed.refresh(self.host.as_ref(), &place);
+                let is_as_planned = planned_on.as_ref() == observed.at(&place);
                 let deed = is_as_planned.then(|| action.deed.clone());
                 if !done.insert((identity.clone(), action.wish.clone(), deed.clone())) {
-                    let message =
-                        format!("{} changes while it is managed, and does not stay as it was made", action.path);
+                    let message = format!("{place} changes while it is managed, and does not stay as it was made");
                     self.retries.failed(&identity, &action.wish, Trouble::new("DoesNotStay", message), now);
                     continue;
                 }
@@ -106,14 +106,14 @@ impl Converger {
                     break;
                 }
                 begun += 1;
-                debug!(path = %action.path, deed = action.deed.word());
+                debug!(thing = %action.thing, deed = action.deed.word());
                 match carry_out(ground(&self.host, &self.store, &self.contents, &self.crash), &mut self.ledger, action)
                 {
                     Ok(()) => self.retries.worked(&identity),
                     Err(Undone::Trouble(trouble)) => {
                         // Once for each trouble, not for each time it is tried again.
                         if self.retries.last(&identity, &action.wish, now).is_none_or(|(last, _)| *last != trouble) {
-                            warn!(path = %action.path, reason = trouble.reason, trouble.message);
+                            warn!(thing = %action.thing, reason = trouble.reason, trouble.message);
                         }
                         self.retries.failed(&identity, &action.wish, trouble, now);
                     }
@@ -122,7 +122,7 @@ impl Converger {
                         return Err(error);
                     }
                 }
-                observed.refresh(self.host.as_ref(), &action.path);
+                observed.refresh(self.host.as_ref(), &place);
             }
         }
     }
@@ -131,8 +131,8 @@ impl Converger {
     pub fn survey(&mut self, desired: &DesiredState, now: Duration) -> Result<Outcome, StoreError> {
         self.settle()?;
         let entries = entries(desired);
-        let contents = self.availability(desired, &BTreeMap::new());
-        let observed = observe(self.host.as_ref(), desired, &self.ledger);
+        let contents = self.availability(&entries, &BTreeMap::new());
+        let observed = observe(self.host.as_ref(), &entries, &self.ledger);
         let plan = self.plan(&entries, &observed, &contents, now)?;
         Ok(Outcome { entries, plan, begun: 0, finished: true, due: None })
     }
@@ -149,7 +149,7 @@ impl Converger {
         Ok(())
     }
 
-    /// What is owned and adopted, by `HostPath::identity`.
+    /// What is owned and adopted, by `Place::identity`.
     pub fn ledger(&self) -> &BTreeMap<String, LedgerEntry> {
         &self.ledger
     }
@@ -181,12 +181,8 @@ impl Converger {
         Ok(())
     }
 
-    fn availability(
-        &self,
-        desired: &DesiredState,
-        failing: &BTreeMap<Digest, Trouble>,
-    ) -> BTreeMap<Digest, Availability> {
-        let digests = desired.files.iter().map(|file| file.source.digest());
+    fn availability(&self, entries: &[Entry], failing: &BTreeMap<Digest, Trouble>) -> BTreeMap<Digest, Availability> {
+        let digests = entries.iter().filter_map(Entry::content);
         let known = digests.filter_map(|digest| {
             let failing = || failing.get(&digest).cloned().map(Availability::Failing);
             let held = self.contents.has(&digest).then_some(Availability::Held);

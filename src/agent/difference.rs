@@ -28,13 +28,13 @@ impl Difference {
     pub fn between(entry: &Entry, seen: &PathState) -> Self {
         match (seen, &entry.wanted) {
             (PathState::Absent, _) => Self::Missing,
-            (PathState::Directory(ownership), Wanted::Directory) => attributes(&entry.attributes, ownership),
-            (PathState::File { digest, ownership }, Wanted::File(source)) if *digest == source.digest() => {
-                attributes(&entry.attributes, ownership)
+            (PathState::Directory(ownership), Wanted::Directory(_, wanted)) => attributes(wanted, ownership),
+            (PathState::File { digest, ownership }, Wanted::File(_, source, wanted)) if *digest == source.digest() => {
+                attributes(wanted, ownership)
             }
-            (PathState::File { .. }, Wanted::File(_)) => Self::Contents,
-            (PathState::Directory(_), Wanted::File(_)) => Self::Kind("a directory"),
-            (PathState::File { .. }, Wanted::Directory) => Self::Kind("a file"),
+            (PathState::File { .. }, Wanted::File(..)) => Self::Contents,
+            (PathState::Directory(_), Wanted::File(..)) => Self::Kind("a directory"),
+            (PathState::File { .. }, Wanted::Directory(..)) => Self::Kind("a file"),
             (PathState::Other(kind), _) => Self::Kind(kind),
         }
     }

@@ -1,21 +1,18 @@
-//! The directories and files of a document in one form, in the order in which they are carried out. Pure.
+//! What a document wants of the machine, but for services, in one form and in the order in which it is carried
+//! out. Pure.
 
-use crate::{
-    agent::store::EntryKind,
-    model::{Attributes, DesiredState, Digest, Drift, HostPath, Mode, Platform, Source},
-};
+use super::place::{Kind, Place, Thing};
+use crate::model::{Attributes, DesiredState, Digest, Drift, File, HostPath, Mode, Platform, Source};
 
-/// A directory or file that should be.
+/// Something that should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Where.
-    pub path: HostPath,
-    /// `HostPath::identity` of it.
+    pub place: Place,
+    /// `Place::identity` of it.
     pub identity: String,
     /// What.
     pub wanted: Wanted,
-    /// Whose, with the default of secret files filled in.
-    pub attributes: Attributes,
     /// What to do about drift.
     pub drift: Drift,
     /// Digest of all of this but the drift policy, in hex: what is carried out.
@@ -26,61 +23,70 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
     /// A directory.
-    Directory,
-    /// A file with the bytes from there.
-    File(Source),
+    Directory(HostPath, Attributes),
+    /// A file with the bytes from there, with the default of secret files filled in.
+    File(HostPath, Source, Attributes),
 }
 
 impl Entry {
     /// As a ledger names it.
-    pub fn kind(&self) -> EntryKind {
-        match self.wanted {
-            Wanted::Directory => EntryKind::Directory,
-            Wanted::File(_) => EntryKind::File,
+    pub fn thing(&self) -> Thing {
+        match &self.wanted {
+            Wanted::Directory(path, _) => Thing::Directory(path.clone()),
+            Wanted::File(path, ..) => Thing::File(path.clone()),
         }
     }
 
-    /// As people read it in failures.
-    pub fn name(&self) -> String {
-        name(self.kind(), self.path.as_str())
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        self.thing().kind()
     }
-}
 
-/// As people read it in failures.
-pub fn name(kind: EntryKind, path: &str) -> String {
-    match kind {
-        EntryKind::Directory => format!("directory {path}"),
-        EntryKind::File => format!("file {path}"),
+    /// Digest of the bytes without which it cannot be made.
+    pub fn content(&self) -> Option<Digest> {
+        match &self.wanted {
+            Wanted::File(_, source, _) => Some(source.digest()),
+            Wanted::Directory(..) => None,
+        }
     }
 }
 
 /// Directories before files, each from the root downwards.
 pub fn entries(desired: &DesiredState) -> Vec<Entry> {
-    let mut directories: Vec<Entry> =
-        desired.directories.iter().map(|d| entry(&d.path, Wanted::Directory, d.attributes.clone(), d.drift)).collect();
-    directories.sort_by_cached_key(|e| (e.path.components().count(), e.identity.clone()));
-    let files = desired.files.iter().map(|file| {
-        let mut attributes = file.attributes.clone();
-        if attributes.mode.is_none() && file.path.platform() == Platform::Posix {
-            attributes.mode = Mode::new(if file.source.is_secret() { 0o600 } else { 0o644 });
-        }
-        entry(&file.path, Wanted::File(file.source.clone()), attributes, file.drift)
-    });
-    directories.extend(files);
-    directories
+    let mut entries: Vec<Entry> = desired
+        .directories
+        .iter()
+        .map(|d| entry(Wanted::Directory(d.path.clone(), d.attributes.clone()), d.drift))
+        .collect();
+    entries.sort_by_cached_key(|e| (e.place.depth(), e.identity.clone()));
+    entries.extend(desired.files.iter().map(file));
+    entries
 }
 
-fn entry(path: &HostPath, wanted: Wanted, attributes: Attributes, drift: Drift) -> Entry {
-    let Attributes { mode, owner, group, access, read_only, hidden } = &attributes;
-    let bytes = match &wanted {
-        Wanted::Directory => "directory".to_owned(),
-        Wanted::File(source) => source.digest().to_string(),
+fn file(file: &File) -> Entry {
+    let mut attributes = file.attributes.clone();
+    if attributes.mode.is_none() && file.path.platform() == Platform::Posix {
+        attributes.mode = Mode::new(if file.source.is_secret() { 0o600 } else { 0o644 });
+    }
+    entry(Wanted::File(file.path.clone(), file.source.clone(), attributes), file.drift)
+}
+
+fn entry(wanted: Wanted, drift: Drift) -> Entry {
+    let (place, text) = match &wanted {
+        Wanted::Directory(path, attributes) => (path, with_attributes("directory", attributes)),
+        Wanted::File(path, source, attributes) => (path, with_attributes(&source.digest().to_string(), attributes)),
     };
+    let place = Place::from(place.clone());
+    let wish = Digest::of(text.as_bytes()).to_string();
+    Entry { identity: place.identity(), place, wanted, drift, wish }
+}
+
+fn with_attributes(bytes: &str, attributes: &Attributes) -> String {
+    let Attributes { mode, owner, group, access, read_only, hidden } = attributes;
     let mut text = format!("{bytes}\n{:?}\n{owner:?}\n{group:?}", mode.map(Mode::bits));
     // Only where they are used: what was carried out by an earlier version keeps its digest.
     if (access, read_only, hidden) != (&None, &None, &None) {
         text += &format!("\n{access:?}\n{read_only:?}\n{hidden:?}");
     }
-    let wish = Digest::of(text.as_bytes()).to_string();
-    Entry { path: path.clone(), identity: path.identity(), wanted, attributes, drift, wish }
+    text
 }

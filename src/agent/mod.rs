@@ -17,6 +17,7 @@ pub mod identity;
 pub mod link;
 pub mod local;
 pub mod observe;
+pub mod place;
 pub mod plan;
 pub mod proxies;
 pub mod report;

@@ -1,61 +1,79 @@
-//! Looks at everything that a document or the ledger names, and at the directories above. IO through the host;
+//! Looks at everything that a document or the ledger names, and at what holds it. IO through the host;
 //! decides nothing.
 
 use std::collections::BTreeMap;
 
 use super::{
+    entries::{Entry, Wanted},
     host::{Host, HostError, PathState},
+    place::Place,
     store::LedgerEntry,
 };
-use crate::model::{DesiredState, HostPath, Salt};
+use crate::model::Salt;
 
-/// What was seen, by `HostPath::identity`.
+/// What was seen, by `Place::identity`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed(BTreeMap<String, Seen>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
-    path: HostPath,
-    salt: Option<Salt>,
+    look: Look,
     state: Result<PathState, HostError>,
 }
 
+/// Where and how something is looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Look {
+    place: Place,
+    salt: Option<Salt>,
+}
+
+impl Look {
+    fn take(self, host: &dyn Host) -> Seen {
+        let state = look(host, &self.place, self.salt.as_ref());
+        Seen { look: self, state }
+    }
+}
+
+/// What lies there now.
+pub fn look(host: &dyn Host, place: &Place, salt: Option<&Salt>) -> Result<PathState, HostError> {
+    match place {
+        Place::Path(path) => host.observe(path, salt),
+    }
+}
+
 impl Observed {
-    /// What lies there; a path that was not looked at is absent.
-    pub fn at(&self, path: &HostPath) -> Result<&PathState, &HostError> {
-        self.0.get(&path.identity()).map_or(Ok(&PathState::Absent), |seen| seen.state.as_ref())
+    /// What lies there; a place that was not looked at is empty.
+    pub fn at(&self, place: &Place) -> Result<&PathState, &HostError> {
+        self.0.get(&place.identity()).map_or(Ok(&PathState::Absent), |seen| seen.state.as_ref())
     }
 
-    /// Looks again at one path and at what lies below it.
-    pub fn refresh(&mut self, host: &dyn Host, path: &HostPath) {
-        for seen in self.0.values_mut().filter(|seen| seen.path == *path || seen.path.is_below(path)) {
-            seen.state = host.observe(&seen.path, seen.salt.as_ref());
+    /// Looks again at one place and at what lies below it.
+    pub fn refresh(&mut self, host: &dyn Host, place: &Place) {
+        let (itself, below) = (place.identity(), place.identity_below());
+        for (_, seen) in self.0.iter_mut().filter(|(at, _)| **at == itself || at.starts_with(&below)) {
+            *seen = seen.look.clone().take(host);
         }
     }
 }
 
 /// Looks at everything once.
-pub fn observe(host: &dyn Host, desired: &DesiredState, ledger: &BTreeMap<String, LedgerEntry>) -> Observed {
-    let mut paths: BTreeMap<String, (HostPath, Option<Salt>)> = BTreeMap::new();
-    let owned = ledger.values().filter_map(|entry| HostPath::parse(&entry.path).ok());
-    let directories = desired.directories.iter().map(|directory| directory.path.clone());
-    for path in owned.chain(directories) {
-        paths.insert(path.identity(), (path, None));
+pub fn observe(host: &dyn Host, entries: &[Entry], ledger: &BTreeMap<String, LedgerEntry>) -> Observed {
+    let mut looks: BTreeMap<String, Look> = BTreeMap::new();
+    for managed in ledger.values() {
+        let place = managed.thing.place();
+        looks.insert(place.identity(), Look { place, salt: None });
     }
-    for file in &desired.files {
-        paths.insert(file.path.identity(), (file.path.clone(), file.source.salt().copied()));
+    for entry in entries {
+        let salt = match &entry.wanted {
+            Wanted::File(_, source, _) => source.salt().copied(),
+            Wanted::Directory(..) => None,
+        };
+        looks.insert(entry.identity.clone(), Look { place: entry.place.clone(), salt });
     }
-    let named: Vec<HostPath> = paths.values().map(|(path, _)| path.clone()).collect();
-    for path in named {
-        let mut above = path.parent();
-        while let Some(directory) = above {
-            above = directory.parent();
-            paths.entry(directory.identity()).or_insert((directory, None));
-        }
+    let named: Vec<Place> = looks.values().map(|look| look.place.clone()).collect();
+    for above in named.iter().flat_map(Place::above) {
+        looks.entry(above.identity()).or_insert(Look { place: above, salt: None });
     }
-    let look = |(identity, (path, salt)): (String, (HostPath, Option<Salt>))| {
-        let state = host.observe(&path, salt.as_ref());
-        (identity, Seen { path, salt, state })
-    };
-    Observed(paths.into_iter().map(look).collect())
+    Observed(looks.into_iter().map(|(identity, look)| (identity, look.take(host))).collect())
 }

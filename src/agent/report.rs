@@ -82,9 +82,10 @@ pub fn report(known: &Known<'_>) -> Report {
                 Standing::Drifted(_) => resources.drifted += 1,
                 Standing::Failed(_) => resources.failed += 1,
             }
-            failures.extend(failure(entry.name(), standing));
+            failures.extend(failure(entry.thing().to_string(), standing));
         }
-        failures.extend(outcome.plan.leftovers.iter().filter_map(|(name, standing)| failure(name.clone(), standing)));
+        failures
+            .extend(outcome.plan.leftovers.iter().filter_map(|(thing, standing)| failure(thing.to_string(), standing)));
     }
     for service in &named {
         if service.reason.is_empty() {

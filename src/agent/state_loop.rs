@@ -255,8 +255,7 @@ impl StateLoop {
     fn needs(&self, digest: &Digest) -> bool {
         let Some(outcome) = &self.outcome else { return false };
         outcome.entries.iter().zip(&outcome.plan.standings).any(|(entry, standing)| {
-            matches!(&entry.wanted, Wanted::File(source) if source.digest() == *digest)
-                && matches!(standing, Standing::Pending | Standing::Failed(_))
+            entry.content() == Some(*digest) && matches!(standing, Standing::Pending | Standing::Failed(_))
         })
     }
 
@@ -270,11 +269,11 @@ impl StateLoop {
         let mut files_in_place = BTreeMap::new();
         let mut files = BTreeSet::new();
         for (entry, standing) in outcome.entries.iter().zip(&outcome.plan.standings) {
-            let Wanted::File(source) = &entry.wanted else { continue };
-            files.insert(entry.path.clone());
+            let Wanted::File(path, source, _) = &entry.wanted else { continue };
+            files.insert(path.clone());
             // What differs under Audit is left so: no service waits for it.
             if matches!(standing, Standing::InPlace | Standing::Drifted(_)) {
-                files_in_place.insert(entry.path.clone(), source.digest());
+                files_in_place.insert(path.clone(), source.digest());
             }
         }
         self.send_inputs(ServiceInputs {

@@ -12,7 +12,9 @@ use windlass::{
         apply::CrashPoint,
         contents::Contents,
         converge::{Converger, Outcome},
+        entries::Wanted,
         host::memory::{MemoryHost, MemoryNode},
+        place::Place,
         plan::Standing,
         store::{JournalEntry, LedgerEntry, MemoryContents, MemoryStore, Origin, ServiceRecord, Store, StoreError},
     },
@@ -157,11 +159,8 @@ impl World {
             .expect("ledger")
             .into_iter()
             .any(|(identity, entry)| identity == path.identity() && entry.origin == Origin::Created);
-        let journaled = self
-            .store
-            .journal()
-            .expect("journal")
-            .is_some_and(|j| HostPath::parse(&j.entry.path).expect("path").identity() == path.identity());
+        let journaled =
+            self.store.journal().expect("journal").is_some_and(|j| j.entry.thing.place().identity() == path.identity());
         if !owned && !journaled {
             self.foreign.insert(path.identity(), node);
         }
@@ -172,25 +171,25 @@ impl World {
         let outcome = self.pass().expect("the store works");
         let tree = self.host.everything();
         for (entry, standing) in outcome.entries.iter().zip(&outcome.plan.standings) {
-            let meddled = |p: &HostPath| self.touched.contains(&p.identity());
-            let meddled = meddled(&entry.path) || above(&entry.path).iter().any(meddled);
+            let meddled = |p: Place| self.touched.contains(&p.identity());
+            let meddled = meddled(entry.place.clone()) || entry.place.above().any(meddled);
             match standing {
                 Standing::InPlace => {}
                 Standing::Drifted(_) | Standing::Failed(_) if meddled => continue,
-                other => prop_assert!(false, "{}: {other:?}", entry.name()),
+                other => prop_assert!(false, "{}: {other:?}", entry.thing()),
             }
             let there = tree.get(&entry.identity);
             match (&entry.wanted, there) {
-                (windlass::agent::entries::Wanted::Directory, Some(MemoryNode::Directory(ownership))) => {
-                    prop_assert!(entry.attributes.mode.is_none_or(|mode| mode.bits() == ownership.mode));
+                (Wanted::Directory(_, attributes), Some(MemoryNode::Directory(ownership))) => {
+                    prop_assert!(attributes.mode.is_none_or(|mode| mode.bits() == ownership.mode));
                 }
-                (windlass::agent::entries::Wanted::File(source), Some(MemoryNode::File(bytes, ownership))) => {
+                (Wanted::File(_, source, attributes), Some(MemoryNode::File(bytes, ownership))) => {
                     prop_assert_eq!(Digest::of_salted(source.salt(), bytes), source.digest());
-                    prop_assert!(entry.attributes.mode.is_none_or(|mode| mode.bits() == ownership.mode));
-                    prop_assert!(entry.attributes.owner.as_ref().is_none_or(|owner| *owner == ownership.owner));
-                    prop_assert!(!source.is_secret() || ownership.mode & 0o077 == 0 || entry.attributes.mode.is_some());
+                    prop_assert!(attributes.mode.is_none_or(|mode| mode.bits() == ownership.mode));
+                    prop_assert!(attributes.owner.as_ref().is_none_or(|owner| *owner == ownership.owner));
+                    prop_assert!(!source.is_secret() || ownership.mode & 0o077 == 0 || attributes.mode.is_some());
                 }
-                other => prop_assert!(false, "{}: {other:?}", entry.name()),
+                other => prop_assert!(false, "{}: {other:?}", entry.thing()),
             }
         }
         Ok(())

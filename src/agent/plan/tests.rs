@@ -9,8 +9,9 @@ use crate::{
             memory::{MemoryHost, MemoryNode},
         },
         observe::observe,
+        store::Origin,
     },
-    model::{Artifact, DesiredState, Directory, File, Mode, Salt},
+    model::{Artifact, DesiredState, Directory, Drift, File, HostPath, Mode, Salt},
 };
 
 /// What a plan is made of; the machine is one in memory.
@@ -61,16 +62,16 @@ impl Table {
         self
     }
 
-    fn owned(mut self, at: &str, kind: EntryKind, origin: Origin) -> Self {
+    fn owned(mut self, at: &str, thing: fn(HostPath) -> Thing, origin: Origin) -> Self {
         let carried_out = entries(&self.desired).into_iter().find(|e| e.identity == at).map(|e| e.wish);
-        let entry = LedgerEntry { path: at.into(), kind, origin, carried_out: carried_out.unwrap_or_default() };
+        let entry = LedgerEntry { thing: thing(path(at)), origin, carried_out: carried_out.unwrap_or_default() };
         self.ledger.insert(at.into(), entry);
         self
     }
 
     fn plan(&self) -> Plan {
         let entries = entries(&self.desired);
-        let observed = observe(&self.host, &self.desired, &self.ledger);
+        let observed = observe(&self.host, &entries, &self.ledger);
         plan(&Situation {
             entries: &entries,
             observed: &observed,
@@ -84,7 +85,7 @@ impl Table {
 
     /// The actions, shortly.
     fn actions(&self) -> Vec<String> {
-        let short = |action: &Action| format!("{} {}", action.deed.word(), action.path);
+        let short = |action: &Action| format!("{} {}", action.deed.word(), action.place());
         self.plan().actions.iter().map(short).collect()
     }
 
@@ -107,8 +108,8 @@ fn by_bob() -> Ownership {
     Ownership { mode: 0, owner: "bob".into(), group: "bob".into() }
 }
 
-use EntryKind::{Directory as Dir, File as Fil};
 use Origin::{Adopted, Created};
+use Thing::{Directory as Dir, File as Fil};
 
 #[test]
 fn directories_above_a_file_are_created_from_the_root_downwards() {
@@ -216,7 +217,7 @@ fn what_is_old_stays_until_what_is_new_has_come() {
     assert_eq!(table.actions(), ["write file /new"]);
     let table = table.without_contents();
     assert_eq!(table.actions(), [""; 0]);
-    assert_eq!(table.plan().leftovers, [("file /old".to_owned(), Standing::Pending)]);
+    assert_eq!(table.plan().leftovers, [(Thing::File(path("/old")), Standing::Pending)]);
     let table = table.there("/new", b"x").owned("/new", Fil, Created);
     assert_eq!(table.actions(), ["remove file /old"]);
 }

@@ -240,10 +240,10 @@ impl Store for DiskStore {
         self.all(LEDGER)
     }
 
-    fn settle(&self, path: &str, entry: Option<&LedgerEntry>) -> Result<(), StoreError> {
+    fn settle(&self, identity: &str, entry: Option<&LedgerEntry>) -> Result<(), StoreError> {
         let entry = entry.map(encode).transpose()?;
         self.write(|tables| {
-            set(&mut tables.ledger, path, entry.as_deref())?;
+            set(&mut tables.ledger, identity, entry.as_deref())?;
             set(&mut tables.meta, "journal", None)
         })
     }
@@ -412,10 +412,17 @@ impl From<StorageError> for Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::store::{EntryKind, MemoryStore, Origin};
+    use crate::{
+        agent::{
+            place::Thing,
+            store::{MemoryStore, Origin},
+        },
+        model::HostPath,
+    };
 
     fn entry(path: &str) -> LedgerEntry {
-        LedgerEntry { path: path.into(), kind: EntryKind::File, origin: Origin::Created, carried_out: "ab".into() }
+        let thing = Thing::File(HostPath::parse(path).expect("path"));
+        LedgerEntry { thing, origin: Origin::Created, carried_out: "ab".into() }
     }
 
     fn intent(path: &str) -> JournalEntry {

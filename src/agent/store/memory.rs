@@ -84,14 +84,14 @@ impl Store for MemoryStore {
     }
 
     fn ledger(&self) -> Result<Vec<(String, LedgerEntry)>, StoreError> {
-        Ok(self.state().ledger.iter().map(|(path, entry)| (path.clone(), entry.clone())).collect())
+        Ok(self.state().ledger.iter().map(|(identity, entry)| (identity.clone(), entry.clone())).collect())
     }
 
-    fn settle(&self, path: &str, entry: Option<&LedgerEntry>) -> Result<(), StoreError> {
+    fn settle(&self, identity: &str, entry: Option<&LedgerEntry>) -> Result<(), StoreError> {
         let mut state = self.writable()?;
         match entry {
-            Some(entry) => state.ledger.insert(path.to_owned(), entry.clone()),
-            None => state.ledger.remove(path),
+            Some(entry) => state.ledger.insert(identity.to_owned(), entry.clone()),
+            None => state.ledger.remove(identity),
         };
         state.journal = None;
         Ok(())

@@ -4,6 +4,7 @@
 mod contents_folder;
 mod contents_memory;
 mod disk;
+mod ledger;
 mod memory;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use super::host::ProcessIdentity;
 pub use contents_folder::ContentsFolder;
 pub use contents_memory::MemoryContents;
 pub use disk::{DiskStore, OpenError};
+pub use ledger::{JournalEntry, LedgerEntry, Origin};
 pub use memory::MemoryStore;
 
 /// Small durable state. Every `set` is durable when it returns. Calls block briefly.
@@ -37,10 +39,10 @@ pub trait Store: Send + Sync + 'static {
     /// Keeps it.
     fn set_released(&self, released: bool) -> Result<(), StoreError>;
 
-    /// What the agent manages, by path (`HostPath::identity`).
+    /// What the agent manages, by `Place::identity`.
     fn ledger(&self) -> Result<Vec<(String, LedgerEntry)>, StoreError>;
     /// Adds or replaces (`Some`) or forgets (`None`) an entry and clears the journal, in one transaction.
-    fn settle(&self, path: &str, entry: Option<&LedgerEntry>) -> Result<(), StoreError>;
+    fn settle(&self, identity: &str, entry: Option<&LedgerEntry>) -> Result<(), StoreError>;
 
     /// The action that was begun and not settled.
     fn journal(&self) -> Result<Option<JournalEntry>, StoreError>;
@@ -55,58 +57,6 @@ pub trait Store: Send + Sync + 'static {
     /// Says what was lost, if the store was found damaged and begun anew; everything present then counts as
     /// adopted, and nothing is pruned. It is said until the first start after a revision was carried out whole.
     fn damage(&self) -> Option<String>;
-}
-
-/// Something that the agent manages.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct LedgerEntry {
-    /// The path as written in the document.
-    pub path: String,
-    /// What it is.
-    pub kind: EntryKind,
-    /// Whether the agent made it, or found it.
-    pub origin: Origin,
-    /// Digest of the entry (contents and attributes) as it was last carried out, in hex; empty for none.
-    /// Under Audit an entry that differs from it is a change by the operator and is carried out once, while
-    /// a machine that differs from it is drift and is only reported.
-    #[serde(default)]
-    pub carried_out: String,
-}
-
-/// Kind of a managed thing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum EntryKind {
-    /// A directory.
-    Directory,
-    /// A file.
-    File,
-}
-
-/// Who made a managed thing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Origin {
-    /// The agent: removed when its entry goes.
-    Created,
-    /// Somebody else: left when its entry goes.
-    Adopted,
-}
-
-/// "X was absent, will create": on recovery an X that matches is owned, any other adopted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct JournalEntry {
-    /// The entry as it is to be in the ledger.
-    pub entry: LedgerEntry,
-    /// Whether nothing was there before.
-    pub was_absent: bool,
-    /// What the file is to digest to, in hex; empty for directories and removals.
-    pub digest: String,
-    /// Salt of that digest, in hex; empty for none.
-    #[serde(default)]
-    pub salt: String,
-    /// Whether it is to be removed.
-    pub removal: bool,
 }
 
 /// What is known of a service.
