@@ -19,6 +19,7 @@ pub mod local;
 pub mod observe;
 pub mod place;
 pub mod plan;
+pub mod product;
 pub mod proxies;
 pub mod report;
 pub mod retry;

@@ -18,7 +18,7 @@ pub use digest::{Digest, DigestError, Hasher, Revision, Salt};
 pub use names::{NameError, NodeId, PackageName, ServiceName};
 pub use package::{Detect, Installer, MsiVersion, Package, PackageError, ProductCode};
 pub use path::{HostPath, PathError, Platform};
-pub use registry::{Hive, RegistryData, RegistryPlace, RegistryPlaceError, RegistryValue, View};
+pub use registry::{Hive, RegistryData, RegistryKey, RegistryPlace, RegistryPlaceError, RegistryValue, View};
 pub use report::{Disk, Failure, NodeFacts, Notice, Report, ResourceCounts, ServicePhase, ServiceReport};
 
 /// Largest content that travels through the tunnel, in bytes: a ConfigMap or Secret holds at most 1 MiB.

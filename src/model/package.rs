@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Artifact, HostPath, PackageName, RegistryPlace};
 
 /// Software that should be installed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Package {
     /// Its key.
     pub name: PackageName,
@@ -14,7 +14,7 @@ pub struct Package {
 }
 
 /// What installs and removes a package.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Installer {
     /// Windows Installer.
     Msi {
@@ -52,7 +52,7 @@ impl Installer {
 }
 
 /// What is there once a package is installed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Detect {
     /// A value of the registry.
     RegistryValue {

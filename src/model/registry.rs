@@ -3,9 +3,12 @@
 //! One place has many spellings: case, two names of each hive, and for keys that 32-bit programs see in another
 //! place, that place by its path (Wow6432Node) or by its view. Parsed, each place has one.
 
+mod key;
 mod wow64;
 
 use std::fmt;
+
+pub use key::RegistryKey;
 
 use super::Drift;
 

@@ -13,7 +13,11 @@ use std::io::Read;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Attributes, Digest, HostPath, NodeFacts, Revision, Salt, Service, ServiceName};
+use super::product::Product;
+use crate::model::{
+    Attributes, Digest, HostPath, Installer, MsiVersion, NodeFacts, PackageName, ProductCode, RegistryData,
+    RegistryKey, RegistryPlace, Revision, Salt, Service, ServiceName,
+};
 
 /// The kind of machine that this program was built for.
 #[cfg(unix)]
@@ -22,7 +26,7 @@ pub use linux as machine;
 #[cfg(windows)]
 pub use windows as machine;
 
-/// Directories, files and facts of a machine. Calls block: they are made off the reactor.
+/// Directories, files, registry, packages and facts of a machine. Calls block: they are made off the reactor.
 pub trait Host: Send + Sync + 'static {
     /// The machine as it describes itself.
     fn facts(&self) -> NodeFacts;
@@ -58,6 +62,88 @@ pub trait Host: Send + Sync + 'static {
 
     /// Removes a directory if it is empty; there being none is success.
     fn remove_directory(&self, path: &HostPath) -> Result<Removed, HostError>;
+
+    /// What a place of the registry holds. A key that is not there holds nothing.
+    fn observe_value(&self, place: &RegistryPlace) -> Result<ValueState, HostError> {
+        Err(HostError::no_registry(place))
+    }
+
+    /// Whether a key is there.
+    fn observe_key(&self, key: &RegistryKey) -> Result<bool, HostError> {
+        Err(HostError::no_registry(key))
+    }
+
+    /// Creates one key, whose parent exists; an error if it is there already.
+    fn create_key(&self, key: &RegistryKey) -> Result<(), HostError> {
+        Err(HostError::no_registry(key))
+    }
+
+    /// Sets or replaces a value whole. Its key exists.
+    fn set_value(&self, place: &RegistryPlace, _: &RegistryData) -> Result<(), HostError> {
+        Err(HostError::no_registry(place))
+    }
+
+    /// Removes a value; there being none, or no key, is success.
+    fn remove_value(&self, place: &RegistryPlace) -> Result<(), HostError> {
+        Err(HostError::no_registry(place))
+    }
+
+    /// Removes a key if it holds neither values (its default one counts) nor keys; there being none is success.
+    fn remove_key(&self, key: &RegistryKey) -> Result<Removed, HostError> {
+        Err(HostError::no_registry(key))
+    }
+
+    /// Whether Windows Installer has this product installed, and in which version.
+    fn observe_product(&self, code: &ProductCode) -> Result<ProductState, HostError> {
+        Err(HostError::no_packages(code))
+    }
+
+    /// Installs a package, or upgrades it where its product is there in another version. `file` gives the bytes
+    /// of the artifact, already checked: the host keeps them in a file of its own while the installer runs.
+    /// Returns when the installer has ended, which can take minutes. A crash leaves the package absent, whole,
+    /// or still being installed by the machine.
+    fn install(&self, name: &PackageName, _: &Installer, _file: &mut dyn Read) -> Result<(), HostError> {
+        Err(HostError::no_packages(name))
+    }
+
+    /// Removes a package; its not being there is success.
+    fn uninstall(&self, name: &PackageName, _: &Product) -> Result<(), HostError> {
+        Err(HostError::no_packages(name))
+    }
+
+    /// Whether the machine waits for a restart. Once an installer has asked for one, and has succeeded with that,
+    /// it says so until the machine has started anew, whatever becomes of the agent meanwhile.
+    fn restart_pending(&self) -> bool {
+        false
+    }
+}
+
+/// What a place of the registry holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ValueState {
+    /// Nothing.
+    Absent,
+    /// Data of a type that documents can name.
+    Holds(RegistryData),
+    /// Data of another type, or data that is none of its type.
+    Other {
+        /// Number of its type, as `REG_DWORD` is 4.
+        kind: u32,
+        /// How much it is.
+        bytes: usize,
+    },
+}
+
+/// What Windows Installer says of a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProductState {
+    /// It is not installed.
+    Absent,
+    /// It is.
+    Installed {
+        /// `None` where it does not say.
+        version: Option<MsiVersion>,
+    },
 }
 
 /// What lies at a path.
@@ -185,6 +271,14 @@ impl HostError {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
     }
+
+    fn no_registry(place: &dyn std::fmt::Display) -> Self {
+        Self::new(Reason::NotSupportedHere, format!("{place}: this machine has no registry"))
+    }
+
+    fn no_packages(what: &dyn std::fmt::Display) -> Self {
+        Self::new(Reason::NotSupportedHere, format!("{what}: windlass installs no packages on this kind of machine"))
+    }
 }
 
 /// Reasons of hosts, as they stand in failures and docs/reference/reasons.md.
@@ -206,6 +300,10 @@ pub enum Reason {
     UnknownAccount,
     /// The program of a service is not there or cannot be executed.
     NotExecutable,
+    /// Another installation is under way on the machine.
+    InstallerBusy,
+    /// An installer did not do what it was started for.
+    InstallFailed,
     /// The feature exists on another platform only.
     NotSupportedHere,
     /// Anything else.
@@ -224,6 +322,8 @@ impl Reason {
             Self::ReadOnlyFilesystem => "ReadOnlyFilesystem",
             Self::UnknownAccount => "UnknownAccount",
             Self::NotExecutable => "NotExecutable",
+            Self::InstallerBusy => "InstallerBusy",
+            Self::InstallFailed => "InstallFailed",
             Self::NotSupportedHere => "NotSupportedHere",
             Self::IoError => "IoError",
         }
