@@ -16,9 +16,9 @@ use windlass::{
         artifact::ArtifactSettings,
         contents::Contents,
         host::{Host, ServiceControl, memory::MemoryHost, memory_services::MemoryServices},
-        link::{LinkSettings, LinkState},
+        link::{LinkSettings, LinkState, Unenrolled},
         proxies::Proxies,
-        run::{Settings, run},
+        run::{Settings, Stops, run},
         store::{MemoryContents, MemoryStore, Store},
     },
     model::NodeFacts,
@@ -66,6 +66,7 @@ impl Agent {
         let link = LinkSettings::prepare(
             &self.state_dir,
             Some(self.enrollment.clone()),
+            Unenrolled::Fails,
             Proxies::of("", ""),
             SystemTime::now,
             rand::random,
@@ -83,9 +84,9 @@ impl Agent {
         let shutdown = CancellationToken::new();
         let (host, services) = (Arc::clone(&self.host), Arc::clone(&self.services));
         let (store, contents) = (Arc::clone(&self.store), Arc::clone(&self.contents));
-        let stop = shutdown.clone();
+        let stops = Stops { agent: shutdown.clone(), ..Stops::default() };
         let task = tokio::spawn(async move {
-            if let Err(error) = run(settings, host, services, store, contents, stop).await {
+            if let Err(error) = run(settings, host, services, store, contents, stops).await {
                 eprintln!("bench: a simulated agent ended: {error}");
             }
         });

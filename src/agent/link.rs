@@ -48,6 +48,8 @@ const REFUSED_RETRY_AFTER: Duration = Duration::from_secs(300);
 pub struct LinkSettings {
     identity: IdentityFolder,
     enrollment: Option<PathBuf>,
+    /// What was said last of why it cannot be read.
+    unreadable: Option<String>,
     proxies: Proxies,
     /// Wall clock, for people.
     clock: fn() -> SystemTime,
@@ -69,11 +71,22 @@ pub enum LinkStartError {
     Nothing(String),
 }
 
+/// What the agent does while there is neither an identity nor an enrollment file that can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unenrolled {
+    /// It does not begin: a person is there to read why.
+    Fails,
+    /// It waits for such a file to appear, and looks after the machine meanwhile.
+    Waits,
+}
+
 impl LinkSettings {
-    /// Opens `<state_dir>/identity` and sees to it that there is an identity or an enrollment file.
+    /// Opens `<state_dir>/identity` and sees to it that there is an identity or an enrollment file, unless
+    /// the agent is to wait for one.
     pub fn prepare(
         state_dir: &Path,
         enrollment: Option<PathBuf>,
+        unenrolled: Unenrolled,
         proxies: Proxies,
         clock: fn() -> SystemTime,
         random: fn() -> f64,
@@ -85,14 +98,19 @@ impl LinkSettings {
         match (&present, file) {
             // The file may have been deleted once it was used.
             (Ok(Some(_)), Err(EnrollmentFileError::Io { .. })) | (_, Ok(Some(_))) => {}
-            (_, Err(error)) => return Err(error.into()),
             (Ok(Some(_)), Ok(None)) => {}
+            (Ok(Some(_)), _) if unenrolled == Unenrolled::Waits => {}
+            _ if unenrolled == Unenrolled::Waits => {
+                let path = enrollment.as_deref().unwrap_or(Path::new("")).display();
+                warn!(%path, "there is no identity yet; waits for an enrollment file");
+            }
+            (_, Err(error)) => return Err(error.into()),
             (Ok(None), Ok(None)) => return Err(LinkStartError::Nothing(folder.display().to_string())),
             (Err(_), Ok(None)) => {
                 present?;
             }
         }
-        Ok(Self { identity, enrollment, proxies, clock, random })
+        Ok(Self { identity, enrollment, unreadable: None, proxies, clock, random })
     }
 }
 
@@ -213,7 +231,7 @@ impl Link {
     }
 
     /// Waits for an enrollment file with another token than this, for so long at most.
-    async fn new_file(&self, token: Option<Digest>, at_most: Option<Duration>) {
+    async fn new_file(&mut self, token: Option<Digest>, at_most: Option<Duration>) {
         let start = Instant::now();
         loop {
             let left = at_most.map(|most| most.saturating_sub(start.elapsed()));
@@ -229,8 +247,21 @@ impl Link {
         }
     }
 
-    fn file(&self) -> Option<EnrollmentFile> {
-        enrollment_file::read(self.settings.enrollment.as_deref()?).ok()
+    /// The enrollment file, if there is one that can be used. Why one cannot be is said once.
+    fn file(&mut self) -> Option<EnrollmentFile> {
+        let read = enrollment_file::read(self.settings.enrollment.as_deref()?);
+        let why = match &read {
+            Err(EnrollmentFileError::Io { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => Some(error.to_string()),
+            Ok(_) => None,
+        };
+        if let Some(error) = &why
+            && why != self.settings.unreadable
+        {
+            error!(error, "the enrollment file cannot be used");
+        }
+        self.settings.unreadable = why;
+        read.ok()
     }
 
     async fn attempt(&mut self) -> Attempt {

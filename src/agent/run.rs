@@ -41,6 +41,15 @@ pub struct Settings {
     pub crash: CrashPoint,
 }
 
+/// What whoever runs the agent may ask of it.
+#[derive(Debug, Clone, Default)]
+pub struct Stops {
+    /// To end. Services go on running.
+    pub agent: CancellationToken,
+    /// The machine goes down: to stop the services that it looks after, in reverse order, and then to end.
+    pub machine: CancellationToken,
+}
+
 /// Local answers under way at the end get this long.
 const FINISH_ANSWERS: Duration = Duration::from_secs(1);
 
@@ -55,15 +64,16 @@ pub enum RunError {
     Task(String),
 }
 
-/// Runs until `shutdown`. Services go on running then.
+/// Runs until one of `stops`.
 pub async fn run(
     settings: Settings,
     host: Arc<dyn Host>,
     services: Arc<dyn ServiceControl>,
     store: Arc<dyn Store>,
     contents: Arc<dyn Contents>,
-    shutdown: CancellationToken,
+    stops: Stops,
 ) -> Result<(), RunError> {
+    let Stops { agent: shutdown, machine: machine_stops } = stops;
     let Settings { link, artifacts, drift_period, link_state, local, node, crash } = settings;
     let features = host.features();
     let held = Held::load(store.as_ref(), features)?.map(Arc::new);
@@ -103,6 +113,14 @@ pub async fn run(
     let link_ends = LinkEnds { desired: desired_in, wanted, arrived, report: report_out, state: link_state, features };
     tasks.spawn(infallible(link::run(link, store, contents, link_ends, shutdown.clone())));
     tasks.spawn(infallible(state.run(shutdown.clone())));
+    let stop = shutdown.clone();
+    tasks.spawn(async move {
+        tokio::select! {
+            () = machine_stops.cancelled() => stop.cancel(),
+            () = stop.cancelled() => {}
+        }
+        Ok(())
+    });
     if let Some(incoming) = local {
         let status = move || AgentStatus::of(node(), &report.borrow(), &link_state_now.borrow());
         let stop = shutdown.clone();

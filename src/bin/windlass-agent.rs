@@ -3,25 +3,20 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, anyhow};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tokio_util::sync::CancellationToken;
-use tracing::info;
 use windlass::agent::{
     apply::CrashPoint,
-    artifact::ArtifactSettings,
-    contents::Contents,
-    host::{Host, machine},
-    identity::IdentityFolder,
-    link::{LinkSettings, LinkState},
-    proxies::Proxies,
-    run::{Settings, run},
+    host::machine,
+    link::Unenrolled,
+    logging::{self, LogFormat},
+    run::Stops,
+    serve::{MachineSettings, serve},
+    service::{self, Install, verbs::VerbError},
     status::{ask, text},
-    store::{ContentsFolder, DiskStore, Store},
 };
 
 /// Makes this machine what its EdgeNode says, keeps it so with or without a network, and reports.
@@ -34,13 +29,31 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Runs the agent until SIGTERM. Stopping it stops no service.
+    /// Runs the agent until it is asked to stop. Stopping it stops no service.
+    #[command(args_override_self = true)]
     Run(Run),
     /// Shows what the running agent is doing.
     ///
     /// Exits with 0 if it is connected and everything is in its desired state, 1 if not, and 3 if no agent
     /// answers.
+    #[command(args_override_self = true)]
     Status(Status),
+    /// Installs the agent as a service that starts with the machine, and starts it.
+    ///
+    /// Run as administrator. Like the other verbs of the service it exits with 0, or with the Win32 code that it
+    /// met, as sc.exe does: 5 access denied, 1056 it runs already, 1060 it is not installed, 1062 it does not
+    /// run, 1072 it is being removed, 1073 it is installed already.
+    #[command(hide = !service::AVAILABLE)]
+    Install(InstallArgs),
+    /// Stops and removes the service; what the agent keeps stays. Exits as install does.
+    #[command(hide = !service::AVAILABLE)]
+    Uninstall(UninstallArgs),
+    /// Starts the service and waits until it runs. Exits as install does.
+    #[command(hide = !service::AVAILABLE)]
+    Start,
+    /// Stops the service, and no other, and waits until it has ended. Exits as install does.
+    #[command(hide = !service::AVAILABLE)]
+    Stop,
     /// Becomes the program of a service, told by the agent over standard input.
     #[command(hide = true)]
     Launch {
@@ -52,12 +65,15 @@ enum Verb {
 #[derive(Args)]
 struct StateDir {
     /// Where the agent keeps its identity, its state and the contents it fetched.
-    #[arg(long, env = "WINDLASS_STATE_DIR", value_name = "DIR", default_value = machine::STATE_DIR)]
+    #[arg(long, env = "WINDLASS_STATE_DIR", value_name = "DIR", default_value_os_t = machine::state_dir())]
     state_dir: PathBuf,
 }
 
 #[derive(Args)]
 struct Run {
+    /// As the service control manager's child.
+    #[arg(long, hide = true)]
+    service: bool,
     #[command(flatten)]
     state_dir: StateDir,
     /// Enrollment file (enrollment.yaml of the Secret NAME-enrollment). Needed until this machine has an
@@ -99,10 +115,25 @@ struct Status {
     output: Output,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
+#[derive(Args)]
+struct InstallArgs {
+    #[command(flatten)]
+    state_dir: StateDir,
+    /// Enrollment file (enrollment.yaml of the Secret NAME-enrollment). It is copied: delete it afterwards.
+    #[arg(long, value_name = "FILE")]
+    enrollment: Option<PathBuf>,
+    /// Leaves the service stopped until the machine's next start.
+    #[arg(long)]
+    no_start: bool,
+}
+
+#[derive(Args)]
+struct UninstallArgs {
+    #[command(flatten)]
+    state_dir: StateDir,
+    /// Also removes what the agent keeps: its identity, state, contents and logs.
+    #[arg(long)]
+    purge: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -115,76 +146,99 @@ enum Output {
 const NOT_RUNNING: u8 = 3;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let ended = match cli.verb {
-        Verb::Run(args) => run_agent(args).map(|()| ExitCode::SUCCESS),
-        Verb::Status(args) => show_status(&args),
-        Verb::Launch { label: _ } => Ok(machine::launch()),
+    let arguments = service::parameters::with_parameters(std::env::args_os().collect(), service::parameters);
+    let done = match Cli::parse_from(arguments).verb {
+        Verb::Run(args) if args.service => service::run(Box::new(|stops, ready| run_service(args, stops, ready))),
+        Verb::Run(args) => return exit(run_at_console(args).map(|()| ExitCode::SUCCESS)),
+        Verb::Status(args) => return exit(show_status(&args)),
+        Verb::Install(args) => service::install(&Install {
+            names_state_dir: args.state_dir.state_dir != machine::state_dir(),
+            state_dir: args.state_dir.state_dir,
+            enrollment: args.enrollment,
+            start: !args.no_start,
+        }),
+        Verb::Uninstall(args) => service::uninstall(&args.state_dir.state_dir, args.purge),
+        Verb::Start => service::start(),
+        Verb::Stop => service::stop(),
+        Verb::Launch { label: _ } => return machine::launch(),
     };
+    done.map_or_else(|error| exit_like_sc(&error), |()| ExitCode::SUCCESS)
+}
+
+fn exit(ended: anyhow::Result<ExitCode>) -> ExitCode {
     ended.unwrap_or_else(|error| {
         eprintln!("windlass-agent: {error:#}");
         ExitCode::FAILURE
     })
 }
 
-fn run_agent(args: Run) -> anyhow::Result<()> {
-    start_logging(args.log_format, &args.log_level)?;
+/// An `ExitCode` holds eight bits only.
+fn exit_like_sc(error: &VerbError) -> ! {
+    eprintln!("windlass-agent: {error}");
+    std::process::exit(error.exit_code().cast_signed())
+}
+
+fn run_at_console(args: Run) -> anyhow::Result<()> {
+    logging::to_stderr(args.log_format, &args.log_level)?;
+    let stops = Stops::default();
+    let stop = stops.agent.clone();
+    let stopping = async move {
+        machine::stop_requested().await.context("listen for signals")?;
+        tracing::info!("asked to stop; services keep running");
+        stop.cancel();
+        anyhow::Ok(())
+    };
+    let enrollment = args.enrollment.clone();
+    run_agent(async move {
+        let running = serve(settings(args, enrollment, Unenrolled::Fails), stops, || {});
+        tokio::pin!(running);
+        tokio::select! {
+            ended = &mut running => ended?,
+            stopped = stopping => {
+                stopped?;
+                running.await?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn run_service(args: Run, stops: Stops, ready: Box<dyn FnOnce() + Send>) -> Result<(), String> {
+    let state_dir = args.state_dir.state_dir.clone();
+    let logged = logging::for_service(&state_dir, args.log_format, &args.log_level, service::event_log());
+    let ended = logged.map_err(anyhow::Error::from).and_then(|()| {
+        service::take_enrollment(&state_dir);
+        let enrollment = args.enrollment.clone().unwrap_or_else(|| service::enrollment_path(&state_dir));
+        let settings = settings(args, Some(enrollment), Unenrolled::Waits);
+        run_agent(async { Ok(serve(settings, stops, ready).await?) })
+    });
+    ended.map_err(|error| {
+        let why = format!("{error:#}");
+        logging::ended(&why);
+        why
+    })
+}
+
+fn run_agent(serving: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow!("another cryptography provider is installed already"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
-    let ended = runtime.block_on(serve(args));
+    let ended = runtime.block_on(serving);
     // A download's last write may still be under way; it is not waited for longer than this.
     runtime.shutdown_timeout(Duration::from_secs(5));
     ended
 }
 
-async fn serve(args: Run) -> anyhow::Result<()> {
-    let state_dir = args.state_dir.state_dir;
-    let store = DiskStore::open(&state_dir)?;
-    let contents = ContentsFolder::open(state_dir.join("contents"))?;
-    if store.damage().is_some() && store.applied()?.is_none() {
-        contents.discard()?;
-    }
-    let host = machine::MachineHost::default();
-    let link = LinkSettings::prepare(&state_dir, args.enrollment, Proxies::from_env(), SystemTime::now, rand::random)?;
-    let socket = state_dir.join("agent.sock");
-    let local = machine::listen(&socket).with_context(|| format!("listen on {}", socket.display()))?;
-    let identity = IdentityFolder::open(state_dir.join("identity"))?;
-    let settings = Settings {
-        link,
-        artifacts: ArtifactSettings { max_bytes: args.max_artifact_bytes, random: rand::random },
+fn settings(args: Run, enrollment: Option<PathBuf>, unenrolled: Unenrolled) -> MachineSettings {
+    MachineSettings {
+        state_dir: args.state_dir.state_dir,
+        enrollment,
+        unenrolled,
         drift_period: Duration::from_secs(args.drift_period_seconds),
-        link_state: LinkState::channel(),
-        local: Some(local),
-        node: Arc::new(move || identity.load().ok().flatten().map(|identity| identity.node)),
+        max_artifact_bytes: args.max_artifact_bytes,
         crash: crash_point(),
-    };
-    info!(version = env!("CARGO_PKG_VERSION"), state_dir = %state_dir.display(), "windlass-agent starts");
-
-    let shutdown = CancellationToken::new();
-    let stop = shutdown.clone();
-    let stopping = async move {
-        machine::stop_requested().await?;
-        info!("asked to stop; services keep running");
-        stop.cancel();
-        std::io::Result::Ok(())
-    };
-    let host: Arc<dyn Host> = Arc::new(host);
-    let store: Arc<dyn Store> = Arc::new(store);
-    let contents: Arc<dyn Contents> = Arc::new(contents);
-    let services = Arc::new(machine::services(&state_dir)?);
-    let running = run(settings, host, services, store, contents, shutdown);
-    tokio::pin!(running);
-    tokio::select! {
-        ended = &mut running => ended?,
-        stopped = stopping => {
-            stopped.context("listen for signals")?;
-            running.await?;
-        }
     }
-    info!("stopped");
-    Ok(())
 }
 
 /// Tests iterate over the journal steps of an apply; releases have no such door.
@@ -221,14 +275,4 @@ async fn ask_agent(state_dir: &Path) -> anyhow::Result<windlass::agent::local::A
         format!("connect to {}; expected a running agent with this state directory", socket.display())
     })?;
     Ok(ask(connection).await?)
-}
-
-fn start_logging(format: LogFormat, level: &str) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(level).with_context(|| format!("--log-level {level:?}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
-        LogFormat::Json => builder.json().init(),
-    }
-    Ok(())
 }

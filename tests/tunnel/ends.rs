@@ -22,7 +22,7 @@ use windlass::{
     agent::{
         contents::Contents,
         held::Held,
-        link::{self, LinkEnds, LinkSettings, LinkState},
+        link::{self, LinkEnds, LinkSettings, LinkState, Unenrolled},
         proxies::Proxies,
         store::{MemoryContents, MemoryStore},
     },
@@ -219,7 +219,8 @@ impl Agent {
 
     pub fn start_behind(Remains { folder, store, contents }: Remains, proxies: Proxies) -> Self {
         let file = Some(folder.path().join("enrollment.yaml"));
-        let settings = LinkSettings::prepare(folder.path(), file, proxies, SystemTime::now, || 0.01).expect("ready");
+        let settings = LinkSettings::prepare(folder.path(), file, Unenrolled::Fails, proxies, SystemTime::now, || 0.01)
+            .expect("ready");
         let held = Held::load(&*store, &[]).expect("readable").map(Arc::new);
         let (desired_ends, desired) = watch::channel(held);
         let (wanted, wanted_ends) = watch::channel(Vec::new());

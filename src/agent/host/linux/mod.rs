@@ -13,7 +13,10 @@ mod processes;
 mod service_logs;
 mod socket;
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 pub use files::LinuxHost;
 pub use launcher::launch;
@@ -25,7 +28,9 @@ pub use socket::{connect, listen, stop_requested};
 pub type MachineHost = LinuxHost;
 
 /// Where the agent keeps its state unless told otherwise.
-pub const STATE_DIR: &str = "/var/lib/windlass";
+pub fn state_dir() -> PathBuf {
+    PathBuf::from("/var/lib/windlass")
+}
 
 /// The services of this machine, for an agent that keeps its state there.
 pub fn services(state_dir: &Path) -> io::Result<LinuxServices> {

@@ -3,6 +3,7 @@
 
 mod facts;
 mod files;
+mod folders;
 mod own;
 mod pipe;
 mod services;
@@ -11,15 +12,13 @@ mod strings;
 use std::{io, path::Path};
 
 pub use files::WindowsHost;
+pub use folders::state_dir;
 pub use own::{create_private_directory, sync_directory, write_private_file};
 pub use pipe::{connect, listen, stop_requested};
 pub use services::WindowsServices;
 
 /// Directories, files and facts of this machine.
 pub type MachineHost = WindowsHost;
-
-/// Where the agent keeps its state unless told otherwise.
-pub const STATE_DIR: &str = r"C:\ProgramData\windlass";
 
 /// The services of this machine, for an agent that keeps its state there.
 pub fn services(state_dir: &Path) -> io::Result<WindowsServices> {

@@ -1,0 +1,110 @@
+//! Wires the agent for this machine: its store, host, services, link and local socket in one state directory. Called
+//! by the program on a console and by the service. Reads the environment for proxies; everything else is given.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tracing::info;
+
+use super::{
+    apply::CrashPoint,
+    artifact::ArtifactSettings,
+    contents::Contents,
+    host::{Host, machine},
+    identity::{IdentityError, IdentityFolder},
+    link::{LinkSettings, LinkStartError, LinkState, Unenrolled},
+    proxies::Proxies,
+    run::{RunError, Settings, Stops, run},
+    store::{ContentsFolder, DiskStore, OpenError, Store, StoreError},
+};
+use crate::model::Revision;
+
+/// Where and how the agent runs on this machine.
+pub struct MachineSettings {
+    /// Its identity, state and contents.
+    pub state_dir: PathBuf,
+    /// `enrollment.yaml`, if there is to be one.
+    pub enrollment: Option<PathBuf>,
+    /// What it does while it cannot enroll.
+    pub unenrolled: Unenrolled,
+    /// How often drift is looked for.
+    pub drift_period: Duration,
+    /// Largest artifact that is downloaded, in bytes.
+    pub max_artifact_bytes: u64,
+    /// For tests of crashes.
+    pub crash: CrashPoint,
+}
+
+/// Why the agent cannot run, or does not any more.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Its store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Its store or the contents it fetched.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its identity or enrollment file.
+    #[error(transparent)]
+    Link(#[from] LinkStartError),
+    /// Its identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The socket or pipe for programs on this machine.
+    #[error("listen on {path}: {error}; expected no other agent with this state directory")]
+    Listen {
+        /// Where.
+        path: String,
+        /// What the machine says.
+        error: io::Error,
+    },
+    /// The machine's services.
+    #[error("reach the services of this machine: {0}")]
+    Services(io::Error),
+    /// While it ran.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// Runs until one of `stops`. `ready` is called once everything on this machine is open and before any network.
+pub async fn serve(settings: MachineSettings, stops: Stops, ready: impl FnOnce()) -> Result<(), ServeError> {
+    let MachineSettings { state_dir, enrollment, unenrolled, drift_period, max_artifact_bytes, crash } = settings;
+    let store = DiskStore::open(&state_dir)?;
+    let contents = ContentsFolder::open(state_dir.join("contents"))?;
+    if store.damage().is_some() && store.applied()?.is_none() {
+        contents.discard()?;
+    }
+    let identity = IdentityFolder::open(state_dir.join("identity"))?;
+    let node = move || identity.load().ok().flatten().map(|identity| identity.node);
+    let revision = store.desired()?.map(|document| Revision::of(&document).to_string());
+    info!(
+        version = env!("CARGO_PKG_VERSION"), state_dir = %state_dir.display(),
+        node = node().map(|node| node.to_string()), revision, "windlass-agent starts"
+    );
+    let proxies = Proxies::from_env();
+    let link = LinkSettings::prepare(&state_dir, enrollment, unenrolled, proxies, SystemTime::now, rand::random)?;
+    let socket = state_dir.join("agent.sock");
+    let listened = |error| ServeError::Listen { path: socket.display().to_string(), error };
+    let local = machine::listen(&socket).map_err(listened)?;
+    let services = Arc::new(machine::services(&state_dir).map_err(ServeError::Services)?);
+    let settings = Settings {
+        link,
+        artifacts: ArtifactSettings { max_bytes: max_artifact_bytes, random: rand::random },
+        drift_period,
+        link_state: LinkState::channel(),
+        local: Some(local),
+        node: Arc::new(node),
+        crash,
+    };
+    let host: Arc<dyn Host> = Arc::new(machine::MachineHost::default());
+    let store: Arc<dyn Store> = Arc::new(store);
+    let contents: Arc<dyn Contents> = Arc::new(contents);
+    ready();
+    run(settings, host, services, store, contents, stops).await?;
+    info!("stopped");
+    Ok(())
+}
