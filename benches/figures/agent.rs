@@ -18,7 +18,7 @@ use windlass::{
         host::{Host, ServiceControl, memory::MemoryHost, memory_services::MemoryServices},
         link::{LinkSettings, LinkState, Unenrolled},
         proxies::Proxies,
-        run::{Settings, Stops, run},
+        run::{Settings, run},
         store::{MemoryContents, MemoryStore, Store},
     },
     model::NodeFacts,
@@ -78,15 +78,16 @@ impl Agent {
             link_state: LinkState::channel(),
             local: None,
             node: Arc::new(|| None),
+            machine_stops: CancellationToken::new(),
             crash: CrashPoint::default(),
         };
         let mut link_state = settings.link_state.subscribe();
         let shutdown = CancellationToken::new();
         let (host, services) = (Arc::clone(&self.host), Arc::clone(&self.services));
         let (store, contents) = (Arc::clone(&self.store), Arc::clone(&self.contents));
-        let stops = Stops { agent: shutdown.clone(), ..Stops::default() };
+        let stop = shutdown.clone();
         let task = tokio::spawn(async move {
-            if let Err(error) = run(settings, host, services, store, contents, stops).await {
+            if let Err(error) = run(settings, host, services, store, contents, stop).await {
                 eprintln!("bench: a simulated agent ended: {error}");
             }
         });

@@ -37,17 +37,11 @@ pub struct Settings {
     pub local: Option<Incoming>,
     /// Which EdgeNode this is by now; asked for each local status.
     pub node: Arc<dyn Fn() -> Option<NodeId> + Send + Sync>,
+    /// Told when the machine shuts down: then all services are stopped in order, and the agent ends. It ends sooner
+    /// when it is told to.
+    pub machine_stops: CancellationToken,
     /// For tests of crashes.
     pub crash: CrashPoint,
-}
-
-/// What whoever runs the agent may ask of it.
-#[derive(Debug, Clone, Default)]
-pub struct Stops {
-    /// To end. Services go on running.
-    pub agent: CancellationToken,
-    /// The machine goes down: to stop the services that it looks after, in reverse order, and then to end.
-    pub machine: CancellationToken,
 }
 
 /// Local answers under way at the end get this long.
@@ -64,17 +58,16 @@ pub enum RunError {
     Task(String),
 }
 
-/// Runs until one of `stops`.
+/// Runs until `shutdown`: services go on running then.
 pub async fn run(
     settings: Settings,
     host: Arc<dyn Host>,
     services: Arc<dyn ServiceControl>,
     store: Arc<dyn Store>,
     contents: Arc<dyn Contents>,
-    stops: Stops,
+    shutdown: CancellationToken,
 ) -> Result<(), RunError> {
-    let Stops { agent: shutdown, machine: machine_stops } = stops;
-    let Settings { link, artifacts, drift_period, link_state, local, node, crash } = settings;
+    let Settings { link, artifacts, drift_period, link_state, local, node, machine_stops, crash } = settings;
     let features = host.features();
     let held = Held::load(store.as_ref(), features)?.map(Arc::new);
     let facts = host.facts();
@@ -104,8 +97,14 @@ pub async fn run(
     let state = StateLoop::open(host, store.clone(), contents.clone(), crash, facts, drift_period, state_ends).await?;
 
     let mut tasks = JoinSet::new();
+    let stops = machine_stops.clone();
     let supervising = supervise::run(services, store.clone(), inputs, service_reports_in, shutdown.clone());
-    tasks.spawn(async move { Ok(supervising.await?) });
+    tasks.spawn(async move {
+        tokio::select! {
+            supervised = supervising => Ok(supervised?),
+            () = stops.cancelled() => Ok(()),
+        }
+    });
     let artifact_ends = ArtifactEnds { wanted: artifacts_wanted, arrived: arrived.clone(), failing: failing_in };
     tasks.spawn(infallible(artifact::run(artifacts, contents.clone(), artifact_ends, shutdown.clone())));
     let link_state_now = link_state.subscribe();
@@ -113,14 +112,6 @@ pub async fn run(
     let link_ends = LinkEnds { desired: desired_in, wanted, arrived, report: report_out, state: link_state, features };
     tasks.spawn(infallible(link::run(link, store, contents, link_ends, shutdown.clone())));
     tasks.spawn(infallible(state.run(shutdown.clone())));
-    let stop = shutdown.clone();
-    tasks.spawn(async move {
-        tokio::select! {
-            () = machine_stops.cancelled() => stop.cancel(),
-            () = stop.cancelled() => {}
-        }
-        Ok(())
-    });
     if let Some(incoming) = local {
         let status = move || AgentStatus::of(node(), &report.borrow(), &link_state_now.borrow());
         let stop = shutdown.clone();
@@ -137,7 +128,7 @@ pub async fn run(
     // One that ends before it is told to takes the others with it: whoever started the agent starts it again.
     let mut failed = None;
     while let Some(ended) = tasks.join_next().await {
-        let early = !shutdown.is_cancelled();
+        let early = !shutdown.is_cancelled() && !machine_stops.is_cancelled();
         match ended {
             Ok(Ok(())) if early => failed = Some(RunError::Task("a task ended before it was told to".to_owned())),
             Ok(Ok(())) => {}

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::{
@@ -18,7 +19,7 @@ use super::{
     identity::{IdentityError, IdentityFolder},
     link::{LinkSettings, LinkStartError, LinkState, Unenrolled},
     proxies::Proxies,
-    run::{RunError, Settings, Stops, run},
+    run::{RunError, Settings, run},
     store::{ContentsFolder, DiskStore, OpenError, Store, StoreError},
 };
 use crate::model::Revision;
@@ -37,6 +38,15 @@ pub struct MachineSettings {
     pub max_artifact_bytes: u64,
     /// For tests of crashes.
     pub crash: CrashPoint,
+}
+
+/// What whoever runs the agent may ask of it.
+#[derive(Debug, Clone, Default)]
+pub struct Stops {
+    /// To end. Services go on running.
+    pub agent: CancellationToken,
+    /// The machine goes down: to stop the services that it looks after, in reverse order, and then to end.
+    pub machine: CancellationToken,
 }
 
 /// Why the agent cannot run, or does not any more.
@@ -98,13 +108,14 @@ pub async fn serve(settings: MachineSettings, stops: Stops, ready: impl FnOnce()
         link_state: LinkState::channel(),
         local: Some(local),
         node: Arc::new(node),
+        machine_stops: stops.machine,
         crash,
     };
     let host: Arc<dyn Host> = Arc::new(machine::MachineHost::default());
     let store: Arc<dyn Store> = Arc::new(store);
     let contents: Arc<dyn Contents> = Arc::new(contents);
     ready();
-    run(settings, host, services, store, contents, stops).await?;
+    run(settings, host, services, store, contents, stops.agent).await?;
     info!("stopped");
     Ok(())
 }

@@ -13,8 +13,7 @@ use windlass::agent::{
     host::machine,
     link::Unenrolled,
     logging::{self, LogFormat},
-    run::Stops,
-    serve::{MachineSettings, serve},
+    serve::{MachineSettings, Stops, serve},
     service::{self, Install, verbs::VerbError},
     status::{ask, text},
 };

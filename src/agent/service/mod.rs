@@ -17,7 +17,7 @@ pub use linux::{AVAILABLE, event_log, install, parameters, run, start, stop, tak
 #[cfg(windows)]
 pub use windows::{AVAILABLE, event_log, install, parameters, run, start, stop, take_enrollment, uninstall};
 
-use super::run::Stops;
+use super::serve::Stops;
 
 /// Name of the service and of its source in the event log.
 pub const NAME: &str = "windlass-agent";

@@ -16,7 +16,7 @@ use windows_service::{
 
 use super::{configure::configure_self, failed};
 use crate::agent::{
-    run::Stops,
+    serve::Stops,
     service::{
         NAME, Program,
         phase::{Answer, Control, End, Phase, REPORT_PERIOD, Reported},
