@@ -1,6 +1,6 @@
 # Everything that a contributor runs, one target each; the work is done by cargo and hack/.
 .DEFAULT_GOAL := help
-.PHONY: help build test demo crds bench control-plane lint clean
+.PHONY: help build windows test demo crds bench control-plane lint clean
 
 help: ## Lists these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -8,6 +8,9 @@ help: ## Lists these targets
 build: ## Builds windlass-operator and windlass-agent into target/release
 	cargo build --locked --release --no-default-features --features operator --bin windlass-operator
 	cargo build --locked --release --no-default-features --features agent --bin windlass-agent
+
+windows: ## Builds windlass-agent for Windows and its MSI into target/windows/dist
+	@hack/build-windows --msi
 
 test: ## Runs all tests and checks; one suite alone: hack/test unit (see hack/test --help)
 	@hack/test
