@@ -27,6 +27,7 @@ pub mod proxies;
 pub mod report;
 pub mod retry;
 pub mod run;
+pub mod scm;
 pub mod serve;
 pub mod service;
 pub mod services;

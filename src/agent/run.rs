@@ -98,13 +98,9 @@ pub async fn run(
 
     let mut tasks = JoinSet::new();
     let stops = machine_stops.clone();
-    let supervising = supervise::run(services, store.clone(), inputs, service_reports_in, shutdown.clone());
-    tasks.spawn(async move {
-        tokio::select! {
-            supervised = supervising => Ok(supervised?),
-            () = stops.cancelled() => Ok(()),
-        }
-    });
+    let supervising =
+        supervise::run(services, store.clone(), contents.clone(), inputs, service_reports_in, stops, shutdown.clone());
+    tasks.spawn(async move { Ok(supervising.await?) });
     let artifact_ends = ArtifactEnds { wanted: artifacts_wanted, arrived: arrived.clone(), failing: failing_in };
     tasks.spawn(infallible(artifact::run(artifacts, contents.clone(), artifact_ends, shutdown.clone())));
     let link_state_now = link_state.subscribe();

@@ -247,6 +247,11 @@ impl StateLoop {
                 Source::Artifact(_) => {}
             }
         }
+        for password in active.iter().flat_map(|held| &held.document.services).filter_map(|s| s.password.as_ref()) {
+            if !self.contents.has(&password.digest) {
+                contents.insert(password.digest, password.clone());
+            }
+        }
         replace(&self.ends.wanted, contents.into_values().collect());
         replace(&self.ends.artifacts, artifacts.into_values().collect());
     }
@@ -352,6 +357,7 @@ impl StateLoop {
     fn discard_contents(&mut self) {
         let Some(held) = self.held.as_ref().filter(|held| self.discarded_for != Some(held.digest)) else { return };
         let mut keep: HashSet<Digest> = held.document.files.iter().map(|file| file.source.digest()).collect();
+        keep.extend(held.document.services.iter().filter_map(|s| s.password.as_ref()).map(|password| password.digest));
         keep.insert(held.digest);
         match self.contents.retain(&keep) {
             Ok(()) => self.discarded_for = Some(held.digest),

@@ -135,10 +135,6 @@ impl ServiceControl for MemoryServices {
         Ok(running.filter_map(|(pid, name)| Some((ServiceName::parse(name).ok()?, identity(*pid)))).collect())
     }
 
-    async fn configure(&self, _: &Service) -> Result<(), HostError> {
-        Ok(())
-    }
-
     async fn delete(&self, _: &ServiceName) -> Result<(), HostError> {
         Ok(())
     }
@@ -164,7 +160,7 @@ impl ServiceControl for MemoryServices {
         self.state().name_of(process).is_some()
     }
 
-    async fn ended(&self, process: &ProcessIdentity) -> Exit {
+    async fn ended(&self, _: &ServiceName, process: &ProcessIdentity) -> Exit {
         let mut ends = self.ends.subscribe();
         while self.is_running(process) {
             // The sender lives as long as `self`.
@@ -174,7 +170,7 @@ impl ServiceControl for MemoryServices {
         state.exits.get(&process.pid).filter(|_| state.is_that(process)).cloned().unwrap_or(Exit::Unknown)
     }
 
-    fn request_stop(&self, process: &ProcessIdentity) -> Result<(), HostError> {
+    fn request_stop(&self, _: &ServiceName, process: &ProcessIdentity) -> Result<(), HostError> {
         let obeys = {
             let mut state = self.state();
             let Some(name) = state.name_of(process).cloned() else { return Ok(()) };
@@ -187,7 +183,7 @@ impl ServiceControl for MemoryServices {
         Ok(())
     }
 
-    fn kill(&self, process: &ProcessIdentity) -> Result<(), HostError> {
+    fn kill(&self, _: &ServiceName, process: &ProcessIdentity) -> Result<(), HostError> {
         {
             let mut state = self.state();
             let Some(name) = state.name_of(process).cloned() else { return Ok(()) };

@@ -12,6 +12,7 @@ use std::io::Read;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::product::Product;
 use crate::model::{
@@ -199,28 +200,53 @@ pub trait ServiceControl: Send + Sync + 'static {
     /// Services of this agent that run, found without its store: one process for each.
     fn survivors(&self) -> Result<Vec<(ServiceName, ProcessIdentity)>, HostError>;
 
-    /// Makes the service known to the machine with this configuration; on Linux there is nothing to do.
-    async fn configure(&self, service: &Service) -> Result<(), HostError>;
+    /// Whether a manager of the machine (the SCM) keeps its services: then they are configured there before they
+    /// start, may be there and run before the agent does, and can be paused. Else a service is a process of the
+    /// agent's, and none of these questions is asked.
+    fn is_managed(&self) -> bool {
+        false
+    }
+
+    /// Whether the manager knows a service of this name.
+    async fn exists(&self, _: &ServiceName) -> Result<bool, HostError> {
+        Ok(false)
+    }
+
+    /// The process that the manager runs for it, if any.
+    fn running(&self, _: &ServiceName) -> Result<Option<Running>, HostError> {
+        Ok(None)
+    }
+
+    /// Makes the service known to the manager with this configuration. Done again and again: changes what differs.
+    async fn configure(&self, _: &Service, _: &Credentials) -> Result<Configured, HostError> {
+        Ok(Configured::default())
+    }
+
+    /// Pauses it, or lets it go on; where it is so already there is nothing to do.
+    async fn pause(&self, name: &ServiceName, _: &ProcessIdentity, _: bool) -> Result<(), HostError> {
+        Err(HostError::new(Reason::NotSupportedHere, format!("pause {name}: no service can be paused here")))
+    }
 
     /// Makes the machine forget a stopped service; there being none is success.
     async fn delete(&self, name: &ServiceName) -> Result<(), HostError>;
 
     /// Starts the service's program. `journal` is called once the process can be identified and before the
     /// program's first instruction; if it fails, or this process dies before it returns, the program never runs.
+    /// A manager runs no service twice: there it is called once the service runs, and one that ran is taken up.
     async fn start(&self, service: &Service, journal: Journal<'_>) -> Result<ProcessIdentity, HostError>;
 
     /// Whether that very process still runs.
     fn is_running(&self, process: &ProcessIdentity) -> bool;
 
     /// Completes when that process has ended; at once if it has. [`ServiceControl::kill`] is called after it.
-    async fn ended(&self, process: &ProcessIdentity) -> Exit;
+    async fn ended(&self, name: &ServiceName, process: &ProcessIdentity) -> Exit;
 
-    /// Asks the process (and its group) to stop: SIGTERM, or the SCM's stop control.
-    fn request_stop(&self, process: &ProcessIdentity) -> Result<(), HostError>;
+    /// Asks the process (and its group) to stop: SIGTERM, or the SCM's stop control. Blocks.
+    fn request_stop(&self, name: &ServiceName, process: &ProcessIdentity) -> Result<(), HostError>;
 
     /// Ends the process and everything that it started and that is left, and waits for it a few seconds at
     /// most: blocks. None left is success, as is a process of an earlier start of the machine.
-    fn kill(&self, process: &ProcessIdentity) -> Result<(), HostError>;
+    fn kill(&self, name: &ServiceName, process: &ProcessIdentity) -> Result<(), HostError>;
 
     /// Runs a check's program as the service would: its account, directory and environment. Dropping the
     /// future ends it and what it started.
@@ -229,6 +255,34 @@ pub trait ServiceControl: Send + Sync + 'static {
     /// Now and then, of every running service: keeps what the machine keeps of it (its log) within its size.
     /// Blocks.
     fn tend(&self, name: &ServiceName);
+}
+
+/// A service that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// What runs.
+    pub process: ProcessIdentity,
+    /// Whether it is paused.
+    pub paused: bool,
+}
+
+/// What a manager made of a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Configured {
+    /// Whether it had another program, account or environment for the service, so that one that runs may run
+    /// with that.
+    pub changed: bool,
+    /// What runs.
+    pub running: Option<Running>,
+}
+
+/// What cannot be read back from a manager.
+#[derive(Default)]
+pub struct Credentials {
+    /// Of the service's account, where it has one; cleared from memory after use.
+    pub password: Option<Zeroizing<String>>,
+    /// Whether the service changed since its manager was told last: then it is told the password once more.
+    pub anew: bool,
 }
 
 /// Writes durably which process is about to run.
@@ -304,6 +358,26 @@ pub enum Reason {
     InstallerBusy,
     /// An installer did not do what it was started for.
     InstallFailed,
+    /// A program, service or account does not allow it, or the service's configuration has no room for it.
+    Refused,
+    /// The account of a service may not log on, or its password is wrong.
+    LogonFailed,
+    /// A service did not start, stop or answer in its time.
+    TimedOut,
+    /// A service ended before it had started.
+    NotStarted,
+    /// A service that it depends on does not exist or could not be started.
+    DependencyFailed,
+    /// No such service.
+    NotInstalled,
+    /// A virus scanner keeps a file or program from being used.
+    BlockedByAntivirus,
+    /// Services that are not managed here depend on it and run.
+    DependentServicesRunning,
+    /// The service is about to be deleted, once every program has let go of it.
+    MarkedForDeletion,
+    /// A password has not come from the operator yet.
+    AwaitsPassword,
     /// The feature exists on another platform only.
     NotSupportedHere,
     /// Anything else.
@@ -324,6 +398,16 @@ impl Reason {
             Self::NotExecutable => "NotExecutable",
             Self::InstallerBusy => "InstallerBusy",
             Self::InstallFailed => "InstallFailed",
+            Self::Refused => "Refused",
+            Self::LogonFailed => "LogonFailed",
+            Self::TimedOut => "TimedOut",
+            Self::NotStarted => "NotStarted",
+            Self::DependencyFailed => "DependencyFailed",
+            Self::NotInstalled => "NotInstalled",
+            Self::BlockedByAntivirus => "BlockedByAntivirus",
+            Self::DependentServicesRunning => "DependentServicesRunning",
+            Self::MarkedForDeletion => "MarkedForDeletion",
+            Self::AwaitsPassword => "AwaitsPassword",
             Self::NotSupportedHere => "NotSupportedHere",
             Self::IoError => "IoError",
         }

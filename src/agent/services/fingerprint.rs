@@ -1,5 +1,6 @@
 //! What a service runs with, as one digest: when it differs from that of the last start, the service restarts.
-//! Covers the command, environment, directory, account, and every managed file that the service names. Pure.
+//! Covers the command, environment, directory, account, and every managed file that the service names.
+//! Beside it what a manager of the machine keeps of it, which is told without a restart. Pure.
 
 use std::collections::BTreeSet;
 
@@ -8,32 +9,91 @@ use crate::model::{Hasher, HostPath, Service};
 
 /// The digest, in hex; or the first file that the service names and that is not in its desired state.
 pub fn fingerprint(service: &Service, inputs: &ServiceInputs) -> Result<String, HostPath> {
-    let Service { command, env, working_directory, account, .. } = service;
-    let mut hasher = Hasher::new(None);
-    let mut field = |label: &str, value: &str| {
-        // Lengths keep neighbours apart: ["ab", "c"] is not ["a", "bc"].
-        hasher.update(format!("{label} {} ", value.len()).as_bytes());
-        hasher.update(value.as_bytes());
-    };
-    for word in command {
-        field("command", word);
-    }
-    for variable in env {
-        field("env", &variable.name);
-        field("value", &variable.value);
-    }
-    if let Some(directory) = working_directory {
-        field("directory", directory.as_str());
-    }
-    if let Some(account) = account {
-        field("account", account);
-    }
+    let mut fields = Fields(Hasher::new(None));
+    fields.program(service);
     for path in files_named(service, &inputs.files) {
         let digest = inputs.files_in_place.get(path).ok_or_else(|| path.clone())?;
-        field("file", path.as_str());
-        field("digest", &digest.to_string());
+        fields.add("file", path.as_str());
+        fields.add("digest", &digest.to_string());
     }
-    Ok(hasher.finish().to_string())
+    Ok(fields.digest())
+}
+
+/// The digest, in hex, of all that a manager of the machine keeps of a service.
+pub fn configuration(service: &Service) -> String {
+    let Service {
+        name: _,
+        display_name,
+        description,
+        command: _,
+        env: _,
+        working_directory: _,
+        account: _,
+        start_mode,
+        state: _,
+        depends_on,
+        restart_on_change: _,
+        stop_timeout_seconds,
+        recovery: _,
+        readiness_probe: _,
+        liveness_probe: _,
+        wrap: _,
+        password,
+    } = service;
+    let mut fields = Fields(Hasher::new(None));
+    fields.program(service);
+    fields.add("display name", display_name);
+    fields.add("description", description);
+    fields.add("start mode", &format!("{start_mode:?}"));
+    for name in depends_on {
+        fields.add("depends on", name.as_str());
+    }
+    fields.add("stop timeout", &stop_timeout_seconds.to_string());
+    if let Some(password) = password {
+        fields.add("password", &password.digest.to_string());
+    }
+    fields.digest()
+}
+
+/// Whether any managed file decides how it runs.
+pub(super) fn names_files(service: &Service, inputs: &ServiceInputs) -> bool {
+    !files_named(service, &inputs.files).is_empty()
+}
+
+struct Fields(Hasher);
+
+impl Fields {
+    fn add(&mut self, label: &str, value: &str) {
+        // Lengths keep neighbours apart: ["ab", "c"] is not ["a", "bc"].
+        self.0.update(format!("{label} {} ", value.len()).as_bytes());
+        self.0.update(value.as_bytes());
+    }
+
+    /// What its process is started with, but for files.
+    fn program(&mut self, service: &Service) {
+        let Service { command, env, working_directory, account, wrap, .. } = service;
+        for word in command {
+            self.add("command", word);
+        }
+        for variable in env {
+            self.add("env", &variable.name);
+            self.add("value", &variable.value);
+        }
+        if let Some(directory) = working_directory {
+            self.add("directory", directory.as_str());
+        }
+        if let Some(account) = account {
+            self.add("account", account);
+        }
+        // Absent where it is not used: what was started before there was such a thing is not restarted for it.
+        if *wrap {
+            self.add("wrap", "");
+        }
+    }
+
+    fn digest(self) -> String {
+        self.0.finish().to_string()
+    }
 }
 
 /// Managed files that `restartOnChange` lists, or that are a word of the command, or its end after a `=`.

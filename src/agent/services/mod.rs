@@ -2,12 +2,14 @@
 //! In: the desired services and which of their files are in place. Out: one report per service.
 //! Knows nothing of the tunnel or of how files come to be.
 
+mod configuring;
 pub mod fingerprint;
 mod order;
+mod pausing;
 pub mod probe;
 mod report;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 mod settle;
 pub mod step;
 pub mod supervise;

@@ -29,6 +29,8 @@ pub(super) fn to_stop(units: &Units) -> BTreeSet<String> {
 
 fn is_out_of_place(unit: &Unit) -> bool {
     match (&unit.target, &unit.run) {
+        // It was here before the agent came, and stays.
+        (Target::Gone, _) if unit.is_adopted() => false,
         (Target::Gone | Target::Down, _) => true,
         (Target::Up(fingerprint), Run::Up(_)) => *fingerprint != unit.fingerprint,
         (Target::Up(_) | Target::Unknown | Target::AwaitsFile(_) | Target::Impossible(_), _) => false,
@@ -47,7 +49,7 @@ pub(super) fn not_ready<'a>(
     unit: &Unit,
 ) -> Option<(String, Option<&'a Unit>)> {
     unit.dependencies().find_map(|on| match units.get(&on) {
-        Some(dependency) if dependency.is_ready() && !stop.contains(&on) => None,
+        Some(dependency) if dependency.is_ready() && !dependency.wants_pause() && !stop.contains(&on) => None,
         dependency => Some((on, dependency)),
     })
 }

@@ -7,9 +7,12 @@ use super::{
     ServiceReports,
     order::{self, Units},
     step::Supervisor,
-    unit::{Cause, Down, Ended, Retry, Run, Target, Unit, Up},
+    unit::{Cause, Down, Ended, HeldUp, Retry, Run, Target, Unit, Up},
 };
-use crate::model::{RecoveryAction, ServicePhase, ServiceReport};
+use crate::{
+    agent::host::Reason,
+    model::{RecoveryAction, ServicePhase, ServiceReport},
+};
 
 impl Supervisor {
     /// One report for each desired service, in order of the document.
@@ -28,7 +31,9 @@ impl Supervisor {
             answers: inputs.number,
             carried_out: inputs.known
                 && !gone
-                && desired.iter().all(|(id, unit)| is_carried_out(unit, stop.contains(id))),
+                && desired.iter().all(|(id, unit)| {
+                    is_carried_out(unit, stop.contains(id)) && (unit.is_configured() || !self.managed)
+                }),
             services: desired.iter().map(|(_, unit)| self.report(unit, &stop)).collect(),
         }
     }
@@ -37,18 +42,25 @@ impl Supervisor {
         let (state, message) = state(unit, &self.units, stop, self.inputs.suspended);
         let ready = match unit.target {
             Target::Down => state == ServicePhase::Stopped,
-            Target::Up(_) | Target::AwaitsFile(_) => unit.is_ready(),
+            Target::Up(_) | Target::AwaitsFile(_) if unit.wants_pause() => state == ServicePhase::Paused,
+            Target::Up(_) | Target::AwaitsFile(_) => unit.is_ready() && state != ServicePhase::Paused,
             Target::Unknown | Target::Gone | Target::Impossible(_) => false,
         };
+        let ready = ready && unit.not_configured().is_none();
         let message = if ready { String::new() } else { message };
-        let reason = reason(&unit.run, state).to_owned();
+        let reason = reason(unit, state).to_owned();
         ServiceReport { name: unit.name.clone(), state, ready, restarts: unit.restarts, reason, message }
     }
 }
 
 /// Of the failure that is told of it; empty where none is.
-fn reason(run: &Run, state: ServicePhase) -> &'static str {
-    match (state, run) {
+fn reason(unit: &Unit, state: ServicePhase) -> &'static str {
+    if let Some(error) = unit.not_configured().filter(|_| state != ServicePhase::Waiting) {
+        return error.reason.as_str();
+    }
+    match (state, &unit.run) {
+        (_, Run::Up(up)) => up.refusal().map_or("", |error| error.reason.as_str()),
+        (_, Run::Stopping { held_up: Some(HeldUp { error, .. }), .. }) => error.reason.as_str(),
         (ServicePhase::BackingOff, _) => "ServiceCrashing",
         (ServicePhase::Failed, Run::Down(Down::NotStarted { error, .. })) => error.reason.as_str(),
         (ServicePhase::Failed, Run::Clearing { retry: Retry::At(_, error), .. }) => error.reason.as_str(),
@@ -62,7 +74,7 @@ fn is_carried_out(unit: &Unit, must_stop: bool) -> bool {
     match (&unit.target, &unit.run) {
         (Target::Down, run) => matches!(run, Run::Down(_)),
         (Target::Up(_), _) if must_stop => false,
-        (Target::Up(wanted), Run::Up(_)) => *wanted == unit.fingerprint,
+        (Target::Up(wanted), Run::Up(up)) => *wanted == unit.fingerprint && up.is_paused() == unit.wants_pause(),
         // It ended by itself, or could not be started again after that.
         (Target::Up(wanted), run) => *wanted == unit.fingerprint && follows_an_end(run),
         (Target::Unknown | Target::Gone | Target::AwaitsFile(_) | Target::Impossible(_), _) => false,
@@ -80,8 +92,13 @@ fn follows_an_end(run: &Run) -> bool {
 }
 
 fn state(unit: &Unit, units: &Units, stop: &BTreeSet<String>, suspended: bool) -> (ServicePhase, String) {
+    if let (Run::Down(_), Some(error), false) = (&unit.run, unit.not_configured(), suspended) {
+        let awaits = error.reason == Reason::AwaitsPassword;
+        return (if awaits { ServicePhase::Waiting } else { ServicePhase::Failed }, error.message.clone());
+    }
     match &unit.run {
-        Run::Up(up) => running(up),
+        Run::Up(up) => running(unit, up),
+        Run::Stopping { held_up: Some(HeldUp { error, .. }), .. } => (ServicePhase::Stopping, error.message.clone()),
         Run::Stopping { killed: true, .. } => (ServicePhase::Stopping, "does not end though it was killed".into()),
         Run::Stopping { cause: Cause::Unhealthy { problem, .. }, .. } => {
             (ServicePhase::Stopping, format!("is stopped as its liveness probe failed: {problem}"))
@@ -109,7 +126,16 @@ fn suspended_after(why: &str) -> (ServicePhase, String) {
     (ServicePhase::Stopped, format!("{why}; it is not started again while the node is suspended"))
 }
 
-fn running(up: &Up) -> (ServicePhase, String) {
+fn running(unit: &Unit, up: &Up) -> (ServicePhase, String) {
+    if let Some(error) = unit.not_configured().or(up.refusal()) {
+        return (ServicePhase::Running, error.message.clone());
+    }
+    match (up.is_paused(), unit.wants_pause()) {
+        (true, true) => return (ServicePhase::Paused, String::new()),
+        (true, false) => return (ServicePhase::Paused, "is about to go on".to_owned()),
+        (false, true) => return (ServicePhase::Running, "is about to be paused".to_owned()),
+        (false, false) => {}
+    }
     let phase = if up.was_ready { ServicePhase::Running } else { ServicePhase::Starting };
     let problem = up.readiness.as_ref().and_then(|watcher| watcher.problem());
     let message = match problem {
@@ -158,6 +184,8 @@ fn waits_for((id, dependency): (String, Option<&Unit>), stop: &BTreeSet<String>)
         (Target::AwaitsFile(_), Run::Down(_)) => "which itself waits for a file",
         (Target::Impossible(_), _) => "which cannot be started",
         (_, Run::Up(_)) if stop.contains(&id) => "which is restarted",
+        (_, Run::Up(_)) if dependency.wants_pause() => "which is to be paused",
+        (_, Run::Down(_)) if dependency.not_configured().is_some() => "which cannot be configured",
         (_, Run::Up(_) | Run::Starting(_)) => "which is not ready",
         (_, Run::Stopping { .. } | Run::Clearing { .. } | Run::Forgetting(_)) => "which is stopping",
         (_, Run::Down(Down::Ended { .. })) => "which ended unexpectedly",

@@ -4,19 +4,25 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Moment, ProbeKind,
+    Moment, ProbeKind, configuring,
     order::{self, Units},
+    pausing,
     step::{Action, Supervisor},
-    unit::{Cause, Down, Recorded, Retry, Run, Start, Target, Unit, Up},
+    unit::{Cause, Down, HeldUp, Recorded, Retry, Run, Start, Target, Unit, Up},
 };
-use crate::{agent::store::ServiceRecord, model::RecoveryAction};
+use crate::{
+    agent::store::{Origin, ServiceRecord},
+    model::RecoveryAction,
+};
 
+/// Between stop requests to a service that others keep from stopping.
+const ASK_AGAIN: Moment = Moment::from_secs(5);
 /// Between kills of a process that does not go.
 const KILL_AGAIN: Moment = Moment::from_secs(10);
 
 pub(super) fn settle(supervisor: &mut Supervisor, now: Moment, actions: &mut Vec<Action>) {
     let acts = supervisor.acts();
-    let Supervisor { units, boot_id, .. } = supervisor;
+    let Supervisor { units, boot_id, managed, machine_stops, .. } = supervisor;
     for (id, unit) in units.iter_mut() {
         probe(id, unit, now, actions);
         kill_if_late(id, unit, now, actions);
@@ -30,9 +36,18 @@ pub(super) fn settle(supervisor: &mut Supervisor, now: Moment, actions: &mut Vec
         stop_in_order(units, &stop, now, actions);
         for (id, unit) in units.iter_mut() {
             clear(id, unit, now, actions);
-            forget(id, unit, now, actions);
+            forget(id, unit, *managed, now, actions);
         }
-        start_in_order(units, &stop, boot_id, now, actions);
+        if *managed {
+            configuring::configure(units, boot_id, now, actions);
+            pausing::pause(units, &stop, now, actions);
+        }
+        start_in_order(units, &stop, boot_id, *managed, now, actions);
+    }
+    if *machine_stops {
+        let all = units.keys().cloned().collect();
+        stop_in_order(units, &all, now, actions);
+        units.iter_mut().for_each(|(id, unit)| clear(id, unit, now, actions));
     }
     // What is about to happen is known before it happens.
     let records: Vec<Action> = units.iter_mut().filter_map(|(id, unit)| record(id, unit, boot_id)).collect();
@@ -68,11 +83,17 @@ fn probe(id: &str, unit: &mut Unit, now: Moment, actions: &mut Vec<Action>) {
 }
 
 fn kill_if_late(id: &str, unit: &mut Unit, now: Moment, actions: &mut Vec<Action>) {
-    if let Run::Stopping { process, kill_at, killed, .. } = &mut unit.run
-        && *kill_at <= now
-    {
-        actions.push(Action::Kill(id.to_owned(), process.clone()));
-        (*kill_at, *killed) = (now + KILL_AGAIN, true);
+    let Run::Stopping { process, kill_at, killed, held_up, .. } = &mut unit.run else { return };
+    match held_up {
+        Some(HeldUp { again_at, .. }) if *again_at <= now => {
+            actions.push(Action::RequestStop(id.to_owned(), process.clone()));
+            *again_at = now + ASK_AGAIN;
+        }
+        None if *kill_at <= now => {
+            actions.push(Action::Kill(id.to_owned(), process.clone()));
+            (*kill_at, *killed) = (now + KILL_AGAIN, true);
+        }
+        Some(_) | None => {}
     }
 }
 
@@ -114,7 +135,7 @@ fn stop(id: &str, unit: &mut Unit, cause: Cause, now: Moment, actions: &mut Vec<
     actions.push(Action::CancelChecks(id.to_owned()));
     actions.push(Action::RequestStop(id.to_owned(), process.clone()));
     let kill_at = now + Moment::from_secs(unit.stop_timeout_seconds.into());
-    unit.run = Run::Stopping { process, kill_at, killed: false, cause };
+    unit.run = Run::Stopping { process, kill_at, killed: false, cause, held_up: None };
 }
 
 fn clear(id: &str, unit: &mut Unit, now: Moment, actions: &mut Vec<Action>) {
@@ -126,15 +147,22 @@ fn clear(id: &str, unit: &mut Unit, now: Moment, actions: &mut Vec<Action>) {
     }
 }
 
-fn forget(id: &str, unit: &mut Unit, now: Moment, actions: &mut Vec<Action>) {
+fn forget(id: &str, unit: &mut Unit, managed: bool, now: Moment, actions: &mut Vec<Action>) {
     let due = match &unit.run {
+        // One that its manager is being told of would come back.
+        _ if unit.is_being_configured() => false,
         Run::Down(_) => unit.target == Target::Gone,
+        Run::Up(_) => unit.target == Target::Gone && unit.is_adopted(),
         // Once begun it is finished, even if its entry came back.
         Run::Forgetting(retry) => is_due(retry, now),
-        Run::Starting(_) | Run::Up(_) | Run::Stopping { .. } | Run::Clearing { .. } => false,
+        Run::Starting(_) | Run::Stopping { .. } | Run::Clearing { .. } => false,
     };
     if due {
-        actions.push(Action::Forget(id.to_owned(), unit.name.clone()));
+        if matches!(unit.run, Run::Up(_)) {
+            actions.push(Action::CancelChecks(id.to_owned()));
+        }
+        let keep = managed && unit.origin != Some(Origin::Created);
+        actions.push(Action::Forget { id: id.to_owned(), name: unit.name.clone(), keep });
         unit.run = Run::Forgetting(Retry::UnderWay);
     }
 }
@@ -151,11 +179,13 @@ fn start_in_order(
     units: &mut Units,
     stop_set: &BTreeSet<String>,
     boot_id: &str,
+    managed: bool,
     now: Moment,
     actions: &mut Vec<Action>,
 ) {
     let may_start = |id: &String, unit: &Unit| {
         matches!(&unit.run, Run::Down(down) if start_time(unit, down).is_some_and(|at| at <= now))
+            && (unit.is_configured() || !managed)
             && !stop_set.contains(id)
             && order::not_ready(units, stop_set, unit).is_none()
     };

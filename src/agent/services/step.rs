@@ -9,14 +9,14 @@ use super::{
     order::Units,
     settle,
     thresholds::Watcher,
-    unit::{Cause, Down, Ended, Recorded, Retry, Run, Start, Target, Unit, Up, describe},
+    unit::{Cause, Down, Ended, HeldUp, Recorded, Retry, Run, Start, Target, Unit, Up, describe},
 };
 use crate::{
     agent::{
-        host::{Exit, HostError, ProcessIdentity},
-        store::ServiceRecord,
+        host::{Configured, Exit, HostError, ProcessIdentity, Reason, Running},
+        store::{Origin, ServiceRecord},
     },
-    model::{Probe, Service, ServiceName},
+    model::{Probe, Service, ServiceName, ServiceState},
 };
 
 /// Between tries to end what a process left, and to forget a service.
@@ -30,6 +30,10 @@ pub struct Supervisor {
     pub(super) inputs: Arc<ServiceInputs>,
     pub(super) units: Units,
     pub(super) boot_id: String,
+    /// Whether a manager of the machine keeps the services.
+    pub(super) managed: bool,
+    /// The machine shuts down: everything stops, and nothing else is done.
+    pub(super) machine_stops: bool,
     watchers: u64,
 }
 
@@ -40,8 +44,8 @@ pub struct Found {
     pub id: String,
     /// What the store says.
     pub record: ServiceRecord,
-    /// Whether its process still runs.
-    pub is_running: bool,
+    /// Its process, if it runs: the one of the record, or with a manager of the machine maybe another.
+    pub running: Option<Running>,
 }
 
 /// Something that happened. Services are named by `ServiceName::identity`.
@@ -49,8 +53,14 @@ pub struct Found {
 pub enum Event {
     /// What the services should be has changed.
     Inputs(Arc<ServiceInputs>),
+    /// An [`Action::Configure`] ended; with it, who made the service, as far as the journal says.
+    Configured(String, Option<Origin>, Result<Configured, HostError>),
     /// An [`Action::Start`] ended.
     Started(String, Result<ProcessIdentity, HostError>),
+    /// An [`Action::Pause`] ended.
+    Paused(String, ProcessIdentity, Result<(), HostError>),
+    /// An [`Action::RequestStop`] was delivered, or not.
+    StopAsked(String, ProcessIdentity, Result<(), HostError>),
     /// A process that was watched ended.
     Ended(String, ProcessIdentity, Exit),
     /// An [`Action::Clear`] ended.
@@ -59,6 +69,8 @@ pub enum Event {
     Checked(String, ProbeKind, u64, Result<(), String>),
     /// An [`Action::Forget`] ended.
     Forgotten(String, Result<(), HostError>),
+    /// The machine shuts down.
+    MachineStops,
     /// Time has passed.
     Tick,
 }
@@ -68,11 +80,24 @@ pub enum Event {
 pub enum Action {
     /// Keep what is known of a service. Being unable to is no reason to stop.
     Record(String, ServiceRecord),
+    /// Tell the manager of the machine what the service should be. Answered by [`Event::Configured`].
+    Configure {
+        /// `ServiceName::identity`.
+        id: String,
+        /// What it should be.
+        service: Box<Service>,
+        /// Of a service that the store does not know: kept first, with who made it.
+        record: Option<Box<ServiceRecord>>,
+        /// Whether something of it changed since it was told last: then also what cannot be read back.
+        anew: bool,
+    },
     /// Start it; the record, with the process filled in, is the journal's. Answered by [`Event::Started`].
     Start(String, Box<Service>, Box<ServiceRecord>),
     /// Wait for its end. Answered by [`Event::Ended`].
     Watch(String, ProcessIdentity),
-    /// Ask it to stop.
+    /// Pause it, or let it go on. Answered by [`Event::Paused`].
+    Pause(String, ProcessIdentity, bool),
+    /// Ask it to stop. Answered by [`Event::StopAsked`].
     RequestStop(String, ProcessIdentity),
     /// Kill it and what it started.
     Kill(String, ProcessIdentity),
@@ -82,17 +107,26 @@ pub enum Action {
     Check(String, ProbeKind, u64, Box<Service>, Box<Probe>),
     /// No check of this service matters any more.
     CancelChecks(String),
-    /// Remove it from the machine and the store. Answered by [`Event::Forgotten`].
-    Forget(String, String),
+    /// Remove it from the store, and from the machine unless it is to be kept there. Answered by
+    /// [`Event::Forgotten`].
+    Forget {
+        /// `ServiceName::identity`.
+        id: String,
+        /// As written.
+        name: String,
+        /// Whether the machine keeps it: the agent did not make it.
+        keep: bool,
+    },
 }
 
 impl Supervisor {
     /// Takes up what ran before.
-    pub fn new(boot_id: String, found: Vec<Found>, now: Moment) -> (Self, Vec<Action>) {
-        let mut supervisor = Self { inputs: Arc::default(), units: Units::new(), boot_id, watchers: 0 };
+    pub fn new(boot_id: String, managed: bool, found: Vec<Found>, now: Moment) -> (Self, Vec<Action>) {
+        let (inputs, units) = (Arc::default(), Units::new());
+        let mut supervisor = Self { inputs, units, boot_id, managed, machine_stops: false, watchers: 0 };
         let mut actions = Vec::new();
-        for Found { id, record, is_running } in found {
-            let unit = supervisor.take_up(&id, record, is_running, now, &mut actions);
+        for Found { id, record, running } in found {
+            let unit = supervisor.take_up(&id, record, running, now, &mut actions);
             supervisor.units.insert(id, unit);
         }
         settle::settle(&mut supervisor, now, &mut actions);
@@ -104,11 +138,15 @@ impl Supervisor {
         let mut actions = Vec::new();
         match event {
             Event::Inputs(inputs) => self.take_inputs(inputs, now),
+            Event::Configured(id, origin, outcome) => self.configured(&id, origin, outcome, now, &mut actions),
             Event::Started(id, outcome) => self.started(&id, outcome, now, &mut actions),
+            Event::Paused(id, process, outcome) => self.paused(&id, &process, outcome, now),
+            Event::StopAsked(id, process, outcome) => self.stop_asked(&id, &process, outcome, now),
             Event::Ended(id, process, exit) => self.ended(&id, &process, &exit, now, &mut actions),
             Event::Cleared(id, outcome) => self.cleared(&id, outcome, now),
             Event::Checked(id, kind, number, outcome) => self.checked(&id, kind, number, outcome, now),
             Event::Forgotten(id, outcome) => self.forgotten(&id, outcome, now),
+            Event::MachineStops => self.machine_stops = true,
             Event::Tick => {}
         }
         settle::settle(self, now, &mut actions);
@@ -118,13 +156,15 @@ impl Supervisor {
     /// When the next [`Event::Tick`] is due; always after `now`.
     pub fn next_tick(&self, now: Moment) -> Option<Moment> {
         let of = |unit: &Unit| match &unit.run {
-            Run::Up(up) => up.watchers().filter_map(Watcher::due).min(),
+            Run::Up(up) => up.watchers().filter_map(Watcher::due).chain(up.pause_again_at()).min(),
+            Run::Stopping { held_up: Some(HeldUp { again_at, .. }), .. } => Some(*again_at),
             Run::Stopping { kill_at, .. } => Some(*kill_at),
             Run::Clearing { retry: Retry::At(at, _), .. } | Run::Forgetting(Retry::At(at, _)) => Some(*at),
             Run::Down(down) => settle::start_time(unit, down),
             Run::Starting(_) | Run::Clearing { .. } | Run::Forgetting(_) => None,
         };
-        self.units.values().filter_map(of).filter(|moment| *moment > now).min()
+        let of = |unit: &Unit| of(unit).into_iter().chain(unit.configure_at().filter(|_| self.acts()));
+        self.units.values().flat_map(of).filter(|moment| *moment > now).min()
     }
 
     /// Services that run as far as is known.
@@ -133,16 +173,26 @@ impl Supervisor {
         running.filter_map(|unit| ServiceName::parse(&unit.name).ok()).collect()
     }
 
+    /// The name of a service as written.
+    pub fn name(&self, id: &str) -> Option<ServiceName> {
+        ServiceName::parse(&self.units.get(id)?.name).ok()
+    }
+
+    /// Whether no service runs any more.
+    pub fn is_at_rest(&self) -> bool {
+        !self.units.values().any(Unit::is_alive)
+    }
+
     /// Whether anything may be started, stopped or removed.
     pub(super) fn acts(&self) -> bool {
-        self.inputs.known && !self.inputs.suspended
+        self.inputs.known && !self.inputs.suspended && !self.machine_stops
     }
 
     fn take_up(
         &mut self,
         id: &str,
         record: ServiceRecord,
-        is_running: bool,
+        running: Option<Running>,
         now: Moment,
         actions: &mut Vec<Action>,
     ) -> Unit {
@@ -150,36 +200,31 @@ impl Supervisor {
         let same_boot = record.boot_id == self.boot_id;
         unit.stop_timeout_seconds = record.stop_timeout_seconds;
         unit.fingerprint.clone_from(&record.fingerprint);
+        unit.origin = Some(record.origin);
+        unit.configuration.clone_from(&record.configuration);
         unit.restarts = record.restarts;
         unit.unexpected_ends = if same_boot { record.unexpected_ends } else { 0 };
-        unit.run = match record.process.clone() {
-            Some(process) if is_running && record.stopping => {
-                actions.push(Action::Watch(id.to_owned(), process.clone()));
+        if let Some(Running { process, .. }) = &running {
+            actions.push(Action::Watch(id.to_owned(), process.clone()));
+        }
+        let is_that = running.as_ref().map(|running| &running.process) == record.process.as_ref();
+        unit.run = match (running, record.process.clone()) {
+            (Some(Running { process, .. }), _) if is_that && record.stopping => {
                 actions.push(Action::RequestStop(id.to_owned(), process.clone()));
                 let kill_at = now + Moment::from_secs(record.stop_timeout_seconds.into());
-                Run::Stopping { process, kill_at, killed: false, cause: Cause::Asked }
+                Run::Stopping { process, kill_at, killed: false, cause: Cause::Asked, held_up: None }
             }
-            Some(process) if is_running => {
-                actions.push(Action::Watch(id.to_owned(), process.clone()));
-                let ready = record.ready;
-                let (readiness, liveness) = (None, None);
-                Run::Up(Box::new(Up {
-                    process,
-                    since: now,
-                    readiness,
-                    liveness,
-                    otherwise_ready: ready,
-                    was_ready: ready,
-                }))
+            (Some(Running { process, paused }), _) => {
+                Run::Up(Box::new(Up::new(process, paused, is_that && record.ready, now)))
             }
-            Some(process) if process.boot_id == self.boot_id => {
+            (None, Some(process)) if process.boot_id == self.boot_id => {
                 let why = "ended while the agent did not run".to_owned();
                 let unexpectedly = Ended::Unexpectedly { why, at: now, lasted: Moment::ZERO };
                 let ended = if record.stopping { Ended::AsAsked } else { unexpectedly };
                 Run::Clearing { process, ended, retry: Retry::NotBegun }
             }
-            None if unit.unexpected_ends > 0 => Run::Down(Down::Ended { at: now, why: "ended".to_owned() }),
-            Some(_) | None => Run::Down(Down::AtRest),
+            (None, None) if unit.unexpected_ends > 0 => Run::Down(Down::Ended { at: now, why: "ended".to_owned() }),
+            (None, _) => Run::Down(Down::AtRest),
         };
         unit.recorded = Recorded::As(Box::new(record));
         unit
@@ -192,7 +237,7 @@ impl Supervisor {
             for service in &inputs.services {
                 let id = service.name.identity();
                 let unit = self.units.entry(id.clone()).or_insert_with(|| Unit::new(service.name.as_str()));
-                unit.wish(service, &inputs);
+                unit.wish(service, &inputs, self.managed);
                 named.insert(id);
             }
         }
@@ -219,15 +264,7 @@ impl Supervisor {
                 unit.fingerprint.clone_from(&record.fingerprint);
                 unit.restarts = record.restarts;
                 unit.recorded = Recorded::As(Box::new(ServiceRecord { process: Some(process.clone()), ..*record }));
-                let (readiness, liveness) = (None, None);
-                unit.run = Run::Up(Box::new(Up {
-                    process,
-                    since: now,
-                    readiness,
-                    liveness,
-                    otherwise_ready: false,
-                    was_ready: false,
-                }));
+                unit.run = Run::Up(Box::new(Up::new(process, false, false, now)));
                 watch(unit, &mut self.watchers, now);
             }
             Err(error) => {
@@ -271,6 +308,26 @@ impl Supervisor {
         }
     }
 
+    fn stop_asked(&mut self, id: &str, process: &ProcessIdentity, outcome: Result<(), HostError>, now: Moment) {
+        let Some(Unit { run, stop_timeout_seconds, .. }) = self.units.get_mut(id) else { return };
+        let Run::Stopping { process: stopping, kill_at, killed: false, held_up, .. } = run else { return };
+        if stopping != process {
+            return;
+        }
+        *held_up = match outcome {
+            Err(error) if error.reason == Reason::DependentServicesRunning => {
+                Some(HeldUp { error, again_at: now + RETRY })
+            }
+            // Killing is what is left, in its time.
+            Ok(()) | Err(_) => {
+                if held_up.is_some() {
+                    *kill_at = now + Moment::from_secs((*stop_timeout_seconds).into());
+                }
+                None
+            }
+        };
+    }
+
     fn checked(&mut self, id: &str, kind: ProbeKind, number: u64, outcome: Result<(), String>, now: Moment) {
         let Some(Unit { run: Run::Up(up), .. }) = self.units.get_mut(id) else { return };
         let watcher = match kind {
@@ -293,8 +350,22 @@ impl Supervisor {
             // Its entry came back meanwhile: it begins anew.
             Ok(()) => {
                 let fresh = Unit::new(&unit.name);
-                *unit = Unit { entry: unit.entry.take(), target: unit.target.clone(), ..fresh };
+                *unit = Unit {
+                    entry: unit.entry.take(),
+                    target: unit.target.clone(),
+                    stop_timeout_seconds: unit.stop_timeout_seconds,
+                    wanted_configuration: unit.wanted_configuration.clone(),
+                    ..fresh
+                };
             }
+        }
+    }
+}
+
+impl Supervisor {
+    pub(super) fn watch(&mut self, id: &str, now: Moment) {
+        if let Some(unit) = self.units.get_mut(id) {
+            watch(unit, &mut self.watchers, now);
         }
     }
 }
@@ -302,7 +373,9 @@ impl Supervisor {
 /// Gives a running service the watchers that its entry asks for; those of the same probe go on.
 fn watch(unit: &mut Unit, watchers: &mut u64, now: Moment) {
     let Run::Up(up) = &mut unit.run else { return };
-    let entry = unit.entry.as_ref().filter(|_| !matches!(unit.target, Target::Unknown | Target::Gone));
+    let is_known = !matches!(unit.target, Target::Unknown | Target::Gone);
+    // One that is paused answers no probe.
+    let entry = unit.entry.as_ref().filter(|service| is_known && service.state != ServiceState::Paused);
     let mut watcher = |current: &Option<Watcher>, probe: Option<&Probe>, passing: bool| match (current, probe) {
         (Some(current), Some(probe)) if current.probe == *probe => Some(current.clone()),
         (_, Some(probe)) => {

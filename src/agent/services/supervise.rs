@@ -14,6 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
+use zeroize::Zeroizing;
 
 use super::{
     Moment, ProbeKind, ServiceInputs, ServiceReports,
@@ -22,10 +23,11 @@ use super::{
 };
 use crate::{
     agent::{
-        host::{HostError, ProcessIdentity, Reason, ServiceControl},
-        store::{ServiceRecord, Store, StoreError},
+        contents::Contents,
+        host::{Credentials, HostError, ProcessIdentity, Reason, Running, ServiceControl},
+        store::{Origin, ServiceRecord, Store, StoreError},
     },
-    model::{Service, ServiceName},
+    model::{Content, Service, ServiceName},
 };
 
 /// Between looks at the size of logs.
@@ -35,30 +37,37 @@ const SURVIVORS_STOP_WITHIN: u32 = 30;
 /// What is being started when the agent ends gets this long to be journaled and started.
 const FINISH_WITHIN: Duration = Duration::from_secs(3);
 
-/// Supervises until `shutdown`. Fails only at the start, when the store does not say what runs: starting
+/// Supervises until `shutdown`, or until all services are stopped once `machine_stops`. Fails only at the start, when the store does not say what runs: starting
 /// anything then could start it twice.
 pub async fn run(
     control: Arc<dyn ServiceControl>,
     store: Arc<dyn Store>,
+    contents: Arc<dyn Contents>,
     mut inputs: watch::Receiver<Arc<ServiceInputs>>,
     reports: watch::Sender<Arc<ServiceReports>>,
+    machine_stops: CancellationToken,
     shutdown: CancellationToken,
 ) -> Result<(), StoreError> {
     let began = Instant::now();
     let found = found(&*control, &*store)?;
-    let (mut supervisor, actions) = Supervisor::new(control.boot_id(), found, Moment::ZERO);
-    let mut hands = Hands::new(control, store);
-    hands.carry_out(actions).await;
+    let (mut supervisor, actions) = Supervisor::new(control.boot_id(), control.is_managed(), found, Moment::ZERO);
+    let mut hands = Hands::new(control, store, contents);
+    hands.carry_out(actions, &supervisor).await;
     // The first inputs count as a change.
     inputs.mark_changed();
-    let mut inputs_live = true;
+    let (mut inputs_live, mut stopping) = (true, false);
     let mut tend = interval_at(began + TEND_EVERY, TEND_EVERY);
     tend.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    while !(stopping && supervisor.is_at_rest()) {
         let tick = supervisor.next_tick(began.elapsed()).map(|moment| began + moment);
         let event = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
+            () = machine_stops.cancelled(), if !stopping => {
+                info!("the machine shuts down; all services are stopped in order");
+                stopping = true;
+                Event::MachineStops
+            }
             changed = inputs.changed(), if inputs_live => match changed {
                 Ok(()) => Event::Inputs(inputs.borrow_and_update().clone()),
                 Err(_) => {
@@ -75,7 +84,10 @@ pub async fn run(
         };
         log(&event);
         let actions = supervisor.step(event, began.elapsed());
-        hands.carry_out(actions).await;
+        hands.carry_out(actions, &supervisor).await;
+        if stopping {
+            continue;
+        }
         let now_reported = Arc::new(supervisor.reports());
         reports.send_if_modified(|reported| {
             let differs = **reported != *now_reported;
@@ -88,7 +100,7 @@ pub async fn run(
         while let Some(event) = hands.next_start().await {
             let mut actions = supervisor.step(event, began.elapsed());
             actions.retain(|action| matches!(action, Action::Record(..)));
-            hands.carry_out(actions).await;
+            hands.carry_out(actions, &supervisor).await;
         }
     };
     if timeout(FINISH_WITHIN, finish).await.is_err() {
@@ -103,10 +115,21 @@ fn found(control: &dyn ServiceControl, store: &dyn Store) -> Result<Vec<Found>, 
         record_survivors(control, store)?;
     }
     let found = |(id, record): (String, ServiceRecord)| {
-        let is_running = record.process.as_ref().is_some_and(|process| control.is_running(process));
-        Found { id, record, is_running }
+        let running = running(control, &record)?;
+        Ok(Found { id, record, running })
     };
-    Ok(store.services()?.into_iter().map(found).collect())
+    store.services()?.into_iter().map(found).collect()
+}
+
+/// What runs of a service: its process of before, or with a manager of the machine the one that it started.
+fn running(control: &dyn ServiceControl, record: &ServiceRecord) -> Result<Option<Running>, StoreError> {
+    match ServiceName::parse(&record.name) {
+        Ok(name) if control.is_managed() => control.running(&name).map_err(|error| StoreError(error.message)),
+        _ => {
+            let process = record.process.clone().filter(|process| control.is_running(process));
+            Ok(process.map(|process| Running { process, paused: false }))
+        }
+    }
 }
 
 /// A lost store must not have services started beside themselves. What they were started with is lost, so they
@@ -120,6 +143,8 @@ fn record_survivors(control: &dyn ServiceControl, store: &dyn Store) -> Result<(
             name: name.as_str().to_owned(),
             process: Some(process),
             fingerprint: String::new(),
+            origin: Origin::Adopted,
+            configuration: String::new(),
             restarts: 0,
             stop_timeout_seconds: SURVIVORS_STOP_WITHIN,
             stopping: false,
@@ -136,6 +161,7 @@ fn record_survivors(control: &dyn ServiceControl, store: &dyn Store) -> Result<(
 struct Hands {
     control: Arc<dyn ServiceControl>,
     store: Arc<dyn Store>,
+    contents: Arc<dyn Contents>,
     prober: Arc<Prober>,
     starts: JoinSet<Event>,
     others: JoinSet<Event>,
@@ -145,13 +171,13 @@ struct Hands {
 }
 
 impl Hands {
-    fn new(control: Arc<dyn ServiceControl>, store: Arc<dyn Store>) -> Self {
+    fn new(control: Arc<dyn ServiceControl>, store: Arc<dyn Store>, contents: Arc<dyn Contents>) -> Self {
         let prober = Arc::new(Prober::new(control.clone()));
         let (starts, others, checks) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
-        Self { control, store, prober, starts, others, checks, checks_by_service: BTreeMap::new() }
+        Self { control, store, contents, prober, starts, others, checks, checks_by_service: BTreeMap::new() }
     }
 
-    async fn carry_out(&mut self, actions: Vec<Action>) {
+    async fn carry_out(&mut self, actions: Vec<Action>, supervisor: &Supervisor) {
         for action in actions {
             match action {
                 Action::Record(id, record) => self.record(id, record).await,
@@ -159,33 +185,53 @@ impl Hands {
                     info!(service = %service.name, "starts");
                     self.starts.spawn(start(self.control.clone(), self.store.clone(), id, service, record));
                 }
+                Action::Configure { id, service, record, anew } => {
+                    let (control, store) = (self.control.clone(), self.store.clone());
+                    self.others.spawn(configure(control, store, self.contents.clone(), id, service, record, anew));
+                }
                 Action::Watch(id, process) => {
+                    let Some(name) = supervisor.name(&id) else { continue };
                     let control = self.control.clone();
                     self.others.spawn(async move {
-                        let exit = control.ended(&process).await;
+                        let exit = control.ended(&name, &process).await;
                         Event::Ended(id, process, exit)
+                    });
+                }
+                Action::Pause(id, process, paused) => {
+                    info!(service = id, pid = process.pid, paused, "is asked to pause or go on");
+                    let Some(name) = supervisor.name(&id) else { continue };
+                    let control = self.control.clone();
+                    self.others.spawn(async move {
+                        let outcome = control.pause(&name, &process, paused).await;
+                        Event::Paused(id, process, outcome)
                     });
                 }
                 Action::RequestStop(id, process) => {
                     info!(service = id, pid = process.pid, "is asked to stop");
-                    if let Err(error) = self.control.request_stop(&process) {
-                        warn!(service = id, pid = process.pid, %error, "could not be asked to stop");
-                    }
+                    let Some(name) = supervisor.name(&id) else { continue };
+                    let (control, of) = (self.control.clone(), process.clone());
+                    self.others.spawn(async move {
+                        let asked = blocking(move || control.request_stop(&name, &of)).await;
+                        Event::StopAsked(id, process, asked)
+                    });
                 }
                 Action::Kill(id, process) => {
                     warn!(service = id, pid = process.pid, "did not stop in time and is killed");
+                    let Some(name) = supervisor.name(&id) else { continue };
                     let control = self.control.clone();
                     self.others.spawn(async move {
-                        if let Err(error) = blocking(move || control.kill(&process)).await {
+                        if let Err(error) = blocking(move || control.kill(&name, &process)).await {
                             warn!(service = id, %error, "could not be killed");
                         }
                         Event::Tick
                     });
                 }
                 Action::Clear(id, process) => {
+                    let Some(name) = supervisor.name(&id) else { continue };
                     let control = self.control.clone();
-                    self.others
-                        .spawn(async move { Event::Cleared(id, blocking(move || control.kill(&process)).await) });
+                    self.others.spawn(async move {
+                        Event::Cleared(id, blocking(move || control.kill(&name, &process)).await)
+                    });
                 }
                 Action::Check(id, kind, number, service, probe) => {
                     let (prober, key) = (self.prober.clone(), (id.clone(), kind));
@@ -202,7 +248,8 @@ impl Hands {
                         }
                     }
                 }
-                Action::Forget(id, name) => {
+                Action::Forget { id, name, keep } => {
+                    let name = ServiceName::parse(&name).ok().filter(|_| !keep);
                     self.others.spawn(forget(self.control.clone(), self.store.clone(), id, name));
                 }
             }
@@ -278,18 +325,76 @@ async fn start(
         let record = ServiceRecord { process: Some(process.clone()), ..(*record).clone() };
         set_service(&*store, &id, Some(&record))
     };
-    let started = match control.configure(&service).await {
-        Ok(()) => control.start(&service, &journal).await,
-        Err(error) => Err(error),
-    };
+    let started = control.start(&service, &journal).await;
     Event::Started(id, started)
 }
 
-async fn forget(control: Arc<dyn ServiceControl>, store: Arc<dyn Store>, id: String, name: String) -> Event {
-    let deleted = match ServiceName::parse(&name) {
-        Ok(name) => control.delete(&name).await,
-        // Such a name was never started by this agent.
-        Err(_) => Ok(()),
+/// A service is the agent's only if the journal said before that there was none.
+async fn configure(
+    control: Arc<dyn ServiceControl>,
+    store: Arc<dyn Store>,
+    contents: Arc<dyn Contents>,
+    id: String,
+    service: Box<Service>,
+    record: Option<Box<ServiceRecord>>,
+    anew: bool,
+) -> Event {
+    let origin = match record {
+        None => None,
+        Some(record) => match journal_origin(&*control, store, &id, &service.name, *record).await {
+            Ok(origin) => Some(origin),
+            Err(error) => return Event::Configured(id, None, Err(error)),
+        },
+    };
+    let configured = match password(contents, &service).await {
+        Ok(password) => control.configure(&service, &Credentials { password, anew }).await,
+        Err(error) => Err(error),
+    };
+    Event::Configured(id, origin, configured)
+}
+
+/// Of the service's account, if it has one.
+async fn password(contents: Arc<dyn Contents>, service: &Service) -> Result<Option<Zeroizing<String>>, HostError> {
+    let Some(Content { digest, .. }) = service.password else { return Ok(None) };
+    let name = service.name.clone();
+    let read = move || {
+        if !contents.has(&digest) {
+            let message = format!("the password of {name} has not come yet");
+            return Err(HostError::new(Reason::AwaitsPassword, message));
+        }
+        let mut text = Zeroizing::new(String::new());
+        let read = contents.open(&digest).map_err(|error| error.to_string());
+        match read.and_then(|mut content| content.read_to_string(&mut text).map_err(|error| error.to_string())) {
+            Ok(_) => Ok(Some(text)),
+            Err(error) => Err(HostError::new(Reason::IoError, format!("read the password of {name}: {error}"))),
+        }
+    };
+    blocking(read).await
+}
+
+async fn journal_origin(
+    control: &dyn ServiceControl,
+    store: Arc<dyn Store>,
+    id: &str,
+    name: &ServiceName,
+    record: ServiceRecord,
+) -> Result<Origin, HostError> {
+    let origin = if control.exists(name).await? { Origin::Adopted } else { Origin::Created };
+    let (id, record) = (id.to_owned(), ServiceRecord { origin, ..record });
+    blocking(move || set_service(&*store, &id, Some(&record))).await?;
+    Ok(origin)
+}
+
+/// `name` is that of a service which the machine is to forget too.
+async fn forget(
+    control: Arc<dyn ServiceControl>,
+    store: Arc<dyn Store>,
+    id: String,
+    name: Option<ServiceName>,
+) -> Event {
+    let deleted = match name {
+        Some(name) => control.delete(&name).await,
+        None => Ok(()),
     };
     let forgotten = match deleted {
         Ok(()) => {
@@ -309,7 +414,9 @@ fn set_service(store: &dyn Store, id: &str, record: Option<&ServiceRecord>) -> R
     store.set_service(id, record).map_err(not_kept)
 }
 
-async fn blocking(work: impl FnOnce() -> Result<(), HostError> + Send + 'static) -> Result<(), HostError> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, HostError> + Send + 'static,
+) -> Result<T, HostError> {
     let panicked = |error: JoinError| HostError { reason: Reason::IoError, message: error.to_string() };
     spawn_blocking(work).await.map_err(panicked)?
 }
@@ -322,7 +429,20 @@ fn log(event: &Event) {
         Event::Cleared(id, Err(error)) => warn!(service = id, %error, "left something that could not be ended"),
         Event::Forgotten(id, Err(error)) => warn!(service = id, %error, "could not be removed"),
         Event::Forgotten(id, Ok(())) => info!(service = id, "removed"),
-        Event::Inputs(_) | Event::Cleared(..) | Event::Checked(..) | Event::Tick => {}
+        Event::Configured(id, Some(origin), Ok(_)) => info!(service = id, ?origin, "configured"),
+        Event::Configured(id, _, Err(error)) => warn!(service = id, %error, "not configured"),
+        Event::Paused(id, process, Err(error)) => warn!(service = id, pid = process.pid, %error, "refused"),
+        Event::StopAsked(id, process, Err(error)) => {
+            warn!(service = id, pid = process.pid, %error, "could not be asked to stop");
+        }
+        Event::Inputs(_)
+        | Event::Configured(..)
+        | Event::Paused(..)
+        | Event::StopAsked(..)
+        | Event::Cleared(..)
+        | Event::Checked(..)
+        | Event::MachineStops
+        | Event::Tick => {}
     }
 }
 
@@ -332,27 +452,36 @@ mod tests {
     use crate::{
         agent::{
             host::{Exit, memory_services::MemoryServices},
-            store::MemoryStore,
+            store::{MemoryContents, MemoryStore},
         },
         model::ServicePhase,
     };
 
-    struct Running {
+    struct Agent {
         inputs: watch::Sender<Arc<ServiceInputs>>,
         reports: watch::Receiver<Arc<ServiceReports>>,
+        machine_stops: CancellationToken,
         shutdown: CancellationToken,
         task: tokio::task::JoinHandle<Result<(), StoreError>>,
     }
 
-    fn supervise(control: &Arc<MemoryServices>, store: &Arc<MemoryStore>, inputs: ServiceInputs) -> Running {
+    fn supervise(control: &Arc<MemoryServices>, store: &Arc<MemoryStore>, inputs: ServiceInputs) -> Agent {
         let (inputs, receiver) = watch::channel(Arc::new(inputs));
         let (sender, reports) = watch::channel(Arc::default());
-        let shutdown = CancellationToken::new();
-        let task = tokio::spawn(run(control.clone(), store.clone(), receiver, sender, shutdown.clone()));
-        Running { inputs, reports, shutdown, task }
+        let (machine_stops, shutdown) = (CancellationToken::new(), CancellationToken::new());
+        let task = tokio::spawn(run(
+            control.clone(),
+            store.clone(),
+            Arc::new(MemoryContents::default()),
+            receiver,
+            sender,
+            machine_stops.clone(),
+            shutdown.clone(),
+        ));
+        Agent { inputs, reports, machine_stops, shutdown, task }
     }
 
-    impl Running {
+    impl Agent {
         async fn until(&mut self, wanted: impl FnMut(&Arc<ServiceReports>) -> bool) -> Arc<ServiceReports> {
             self.reports.wait_for(wanted).await.expect("the supervisor runs").clone()
         }
@@ -421,6 +550,21 @@ mod tests {
         agent.stop().await;
         assert_eq!(control.log()[2..], ["stop app", "stop db", "start db", "start app"]);
         assert_eq!(control.running(), ["app", "db"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_the_machine_stops_all_services_stop_in_order_and_the_agent_ends() {
+        let (control, store) = (Arc::new(MemoryServices::default()), Arc::new(MemoryStore::default()));
+        let mut agent = supervise(&control, &store, inputs(1, db_and_app()));
+        agent.until(|reports| reports.services.iter().any(|s| s.ready && s.name == "app")).await;
+        agent.machine_stops.cancel();
+        agent.task.await.expect("no panic").expect("no error");
+        assert_eq!(control.log()[2..], ["stop app", "stop db"]);
+        assert!(agent.reports.borrow().services.iter().all(|s| s.ready), "what was last said stays");
+        control.reboot();
+        let mut agent = supervise(&control, &store, inputs(1, db_and_app()));
+        agent.until(|reports| reports.services.iter().all(|s| s.ready && s.restarts == 0)).await;
+        agent.stop().await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,11 +1,17 @@
 //! One service as the supervisor knows it: what it should be, what it is doing, and what is kept of it.
 //! Pure values; how they change is in [`super::step`].
 
-use super::{Moment, ServiceInputs, fingerprint::fingerprint, thresholds::Watcher};
+use super::{
+    Moment, ServiceInputs,
+    configuring::Configuring,
+    fingerprint::{configuration, fingerprint},
+    pausing::Pausing,
+    thresholds::Watcher,
+};
 use crate::{
     agent::{
         host::{Exit, HostError, ProcessIdentity},
-        store::ServiceRecord,
+        store::{Origin, ServiceRecord},
     },
     model::{HostPath, RecoveryAction, Service, ServiceState, StartMode},
 };
@@ -23,6 +29,13 @@ pub(super) struct Unit {
     pub(super) stop_timeout_seconds: u32,
     /// Of the last start that succeeded; empty for none.
     pub(super) fingerprint: String,
+    /// Who made it; `None` until the journal says.
+    pub(super) origin: Option<Origin>,
+    /// What its manager was told last, as a digest; empty for nothing.
+    pub(super) configuration: String,
+    /// What its manager should have been told, as its entry says.
+    pub(super) wanted_configuration: String,
+    pub(super) configuring: Configuring,
     pub(super) restarts: u64,
     /// Unexpected ends since the last run that lasted.
     pub(super) unexpected_ends: u32,
@@ -66,6 +79,7 @@ pub(super) enum Run {
         kill_at: Moment,
         killed: bool,
         cause: Cause,
+        held_up: Option<HeldUp>,
     },
     /// Ended; what it left is being ended too.
     Clearing {
@@ -75,6 +89,13 @@ pub(super) enum Run {
     },
     /// Its record is being removed.
     Forgetting(Retry),
+}
+
+/// A service that others depend on, which this agent does not stop: asked again until they are down.
+#[derive(Debug, Clone)]
+pub(super) struct HeldUp {
+    pub(super) error: HostError,
+    pub(super) again_at: Moment,
 }
 
 /// An attempt to start a service.
@@ -112,6 +133,7 @@ pub(super) enum Down {
 pub(super) struct Up {
     pub(super) process: ProcessIdentity,
     pub(super) since: Moment,
+    pub(super) pausing: Pausing,
     pub(super) readiness: Option<Watcher>,
     pub(super) liveness: Option<Watcher>,
     /// Whether it is ready, as long as there is no watcher: a service without a probe is, and one that was
@@ -138,6 +160,19 @@ pub(super) enum Ended {
 }
 
 impl Up {
+    /// One that was just started, or is taken up.
+    pub(super) fn new(process: ProcessIdentity, paused: bool, ready: bool, now: Moment) -> Self {
+        Self {
+            process,
+            since: now,
+            pausing: Pausing::Settled { paused },
+            readiness: None,
+            liveness: None,
+            otherwise_ready: ready,
+            was_ready: ready,
+        }
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         self.readiness.as_ref().map_or(self.otherwise_ready, Watcher::is_passing)
     }
@@ -156,6 +191,10 @@ impl Unit {
             run: Run::Down(Down::AtRest),
             stop_timeout_seconds: 30,
             fingerprint: String::new(),
+            origin: None,
+            configuration: String::new(),
+            wanted_configuration: String::new(),
+            configuring: Configuring::Due,
             restarts: 0,
             unexpected_ends: 0,
             recorded: Recorded::Nothing,
@@ -163,22 +202,30 @@ impl Unit {
     }
 
     /// Takes its entry of the document.
-    pub(super) fn wish(&mut self, service: &Service, inputs: &ServiceInputs) {
+    pub(super) fn wish(&mut self, service: &Service, inputs: &ServiceInputs, managed: bool) {
         self.name = service.name.as_str().to_owned();
         self.stop_timeout_seconds = service.stop_timeout_seconds;
         self.target = match (service.state, service.start_mode) {
-            (ServiceState::Paused, _) => Target::Impossible("state Paused is for Windows; expected Running or Stopped"),
-            (ServiceState::Stopped, _) | (ServiceState::Running, StartMode::Disabled) => Target::Down,
-            (ServiceState::Running, StartMode::Automatic | StartMode::DelayedAutomatic | StartMode::Manual) => {
-                fingerprint(service, inputs).map_or_else(Target::AwaitsFile, Target::Up)
+            (ServiceState::Paused, _) if !managed => {
+                Target::Impossible("state Paused is for Windows; expected Running or Stopped")
             }
+            (ServiceState::Stopped, _) | (_, StartMode::Disabled) => Target::Down,
+            (
+                ServiceState::Running | ServiceState::Paused,
+                StartMode::Automatic | StartMode::DelayedAutomatic | StartMode::Manual,
+            ) => fingerprint(service, inputs).map_or_else(Target::AwaitsFile, Target::Up),
         };
+        self.wanted_configuration = configuration(service);
         self.entry = Some(service.clone());
     }
 
     /// Identities of the services that are ready before it.
     pub(super) fn dependencies(&self) -> impl Iterator<Item = String> {
         self.entry.iter().flat_map(|service| &service.depends_on).map(|name| name.identity())
+    }
+
+    pub(super) fn is_adopted(&self) -> bool {
+        self.origin == Some(Origin::Adopted)
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -211,6 +258,8 @@ impl Unit {
             name: self.name.clone(),
             process: self.process().cloned(),
             fingerprint: self.fingerprint.clone(),
+            origin: self.origin.unwrap_or(Origin::Created),
+            configuration: self.configuration.clone(),
             restarts: self.restarts,
             stop_timeout_seconds: self.stop_timeout_seconds,
             stopping: matches!(self.run, Run::Stopping { .. } | Run::Clearing { ended: Ended::AsAsked, .. }),

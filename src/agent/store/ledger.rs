@@ -25,9 +25,10 @@ pub struct LedgerEntry {
 }
 
 /// Who made a managed thing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Origin {
     /// The agent: removed when its entry goes.
+    #[default]
     Created,
     /// Somebody else: left when its entry goes.
     Adopted,

@@ -69,6 +69,12 @@ pub struct ServiceRecord {
     pub process: Option<ProcessIdentity>,
     /// Digest of the configuration and files that it was started with.
     pub fingerprint: String,
+    /// Who made it, where a manager of the machine keeps services. Written before it is made.
+    #[serde(default)]
+    pub origin: Origin,
+    /// Digest of the configuration that such a manager was told last; empty for none.
+    #[serde(default)]
+    pub configuration: String,
     /// Unexpected ends and failed liveness probes that led to a restart.
     pub restarts: u64,
     /// Seconds between asking it to stop and killing it, should its entry be gone from the document.

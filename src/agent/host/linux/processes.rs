@@ -100,10 +100,6 @@ impl ServiceControl for LinuxServices {
         Ok(found.into_iter().collect())
     }
 
-    async fn configure(&self, _: &Service) -> Result<(), HostError> {
-        Ok(())
-    }
-
     async fn delete(&self, name: &ServiceName) -> Result<(), HostError> {
         self.logs.remove(name).map_err(|error| HostError {
             reason: Reason::IoError,
@@ -123,7 +119,7 @@ impl ServiceControl for LinuxServices {
         process_table::is_that(process, &self.boot_id).is_some_and(|stat| stat.runs)
     }
 
-    async fn ended(&self, process: &ProcessIdentity) -> Exit {
+    async fn ended(&self, _: &ServiceName, process: &ProcessIdentity) -> Exit {
         let Ok(pid) = pid_of(process) else { return Exit::Unknown };
         let watched = pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from).and_then(watch);
         // Looked at after the pidfd was opened: from here on it is this process or none.
@@ -151,7 +147,7 @@ impl ServiceControl for LinuxServices {
         }
     }
 
-    fn request_stop(&self, process: &ProcessIdentity) -> Result<(), HostError> {
+    fn request_stop(&self, _: &ServiceName, process: &ProcessIdentity) -> Result<(), HostError> {
         if process_table::is_that(process, &self.boot_id).is_none() {
             return Ok(());
         }
@@ -166,7 +162,7 @@ impl ServiceControl for LinuxServices {
         Ok(())
     }
 
-    fn kill(&self, process: &ProcessIdentity) -> Result<(), HostError> {
+    fn kill(&self, _: &ServiceName, process: &ProcessIdentity) -> Result<(), HostError> {
         let pid = pid_of(process)?;
         let deadline = Instant::now() + KILL_WITHIN;
         loop {
@@ -196,7 +192,7 @@ impl ServiceControl for LinuxServices {
         let launcher = self.start_launcher(&label, &launch, None).await?;
         let guard = CutOff { control: self, process: launcher.process.clone() };
         let process = launcher.go().await?;
-        let exit = self.ended(&process).await;
+        let exit = self.ended(&service.name, &process).await;
         drop(guard);
         Ok(exit)
     }

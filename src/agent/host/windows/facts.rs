@@ -12,6 +12,7 @@ pub(super) fn read() -> NodeFacts {
         hostname: std::env::var("COMPUTERNAME").unwrap_or_default(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         boot_time: boot_time(),
+        ..NodeFacts::default()
     }
 }
 

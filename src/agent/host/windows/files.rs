@@ -21,6 +21,10 @@ impl Host for WindowsHost {
         facts::read()
     }
 
+    fn features(&self) -> &'static [&'static str] {
+        crate::model::features::ALL
+    }
+
     fn observe(&self, _: &HostPath, _: Option<&Salt>) -> Result<PathState, HostError> {
         not_yet("observe")
     }

@@ -1,11 +1,15 @@
 //! A Windows machine: directories and files by handle, facts, services, the agent's own folder and pipe.
 //! Everything here does IO and blocks. All of the agent's Win32 calls are made in this folder.
 
+mod accounts;
 mod facts;
 mod files;
 mod folders;
 mod own;
 mod pipe;
+mod process;
+mod scm;
+mod scm_configuration;
 mod services;
 mod strings;
 

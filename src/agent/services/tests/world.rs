@@ -9,7 +9,7 @@ use super::super::{
 };
 use crate::{
     agent::{
-        host::{Exit, HostError, ProcessIdentity, Reason},
+        host::{Exit, HostError, ProcessIdentity, Reason, Running},
         store::ServiceRecord,
     },
     model::Service,
@@ -261,11 +261,12 @@ impl World {
 
     fn begin(&mut self) {
         let found = |(id, record): (&String, &ServiceRecord)| {
-            let is_running = record.process.as_ref().is_some_and(|process| self.is_running(process));
-            Found { id: id.clone(), record: record.clone(), is_running }
+            let process = record.process.clone().filter(|process| self.is_running(process));
+            let running = process.map(|process| Running { process, paused: false });
+            Found { id: id.clone(), record: record.clone(), running }
         };
         let found = self.store.iter().map(found).collect();
-        let (agent, actions) = Supervisor::new(self.boot_id(), found, self.now);
+        let (agent, actions) = Supervisor::new(self.boot_id(), false, found, self.now);
         self.agent = Some(agent);
         if self.carry_out(actions) {
             self.tell(Event::Inputs(self.inputs.clone()));
@@ -326,10 +327,11 @@ impl World {
             Action::Kill(_, process) => self.pending.push(Pending::Kill(process)),
             Action::Clear(id, process) => self.pending.push(Pending::Clear(id, process)),
             Action::Check(id, kind, number, ..) => self.check(id, kind, number),
+            Action::Configure { .. } | Action::Pause(..) => unreachable!("nothing manages these"),
             Action::CancelChecks(id) => {
                 self.pending.retain(|pending| !matches!(pending, Pending::Check(of, ..) if *of == id));
             }
-            Action::Forget(id, _) => self.pending.push(Pending::Forget(id)),
+            Action::Forget { id, .. } => self.pending.push(Pending::Forget(id)),
         }
     }
 

@@ -1,27 +1,19 @@
-//! Holds services in memory and those of this machine against one suite of behaviours, and then the machine's
-//! own: processes, sessions, accounts, files. Programs are shell scripts in a temporary folder.
-
-#![cfg(unix)]
-#![allow(clippy::expect_used, clippy::unwrap_used)]
+//! Services of a Linux machine: processes, sessions, accounts, files. Programs are shell scripts in a temporary folder.
 
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Mutex,
-    time::Duration,
 };
 
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use windlass::{
-    agent::host::{
-        Exit, HostError, ProcessIdentity, Reason, ServiceControl, linux::LinuxServices, memory_services::MemoryServices,
-    },
-    model::{EnvVar, HostPath, Recovery, RecoveryAction, Service, ServiceName, ServiceState, StartMode},
+    agent::host::{Exit, HostError, ProcessIdentity, Reason, ServiceControl, linux::LinuxServices},
+    model::{EnvVar, HostPath, Service},
 };
 
-/// Far beyond what anything here takes on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
+use super::{LIMIT, service, suite, until};
 
 struct Machine {
     folder: tempfile::TempDir,
@@ -65,43 +57,9 @@ impl Machine {
         fs::read_to_string(self.path(&format!("logs/{service}.log"))).unwrap_or_default()
     }
 
-    async fn end(&self, process: &ProcessIdentity) {
-        self.services.kill(process).expect("kills");
-        self.services.ended(process).await;
-    }
-}
-
-/// Looks again and again: what a script does comes with no event.
-async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "waited {LIMIT:?} in vain");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-fn service(name: &str, command: &[&str]) -> Service {
-    Service {
-        name: ServiceName::parse(name).expect("name"),
-        display_name: String::new(),
-        description: String::new(),
-        command: command.iter().map(ToString::to_string).collect(),
-        env: Vec::new(),
-        working_directory: None,
-        account: None,
-        start_mode: StartMode::Automatic,
-        state: ServiceState::Running,
-        depends_on: Vec::new(),
-        restart_on_change: Vec::new(),
-        stop_timeout_seconds: 30,
-        recovery: Recovery { actions: vec![RecoveryAction::None], reset_after_seconds: 600 },
-        readiness_probe: None,
-        liveness_probe: None,
-        wrap: false,
-        password: None,
+    async fn end(&self, service: &Service, process: &ProcessIdentity) {
+        self.services.kill(&service.name, process).expect("kills");
+        self.services.ended(&service.name, process).await;
     }
 }
 
@@ -114,53 +72,13 @@ fn no_child_is_left_of(pid: u32) -> bool {
     !Path::new(&format!("/proc/{pid}")).exists()
 }
 
-/// What holds for every machine's services.
-async fn suite(control: &dyn ServiceControl, service: &Service) {
-    let journaled = Mutex::new(Vec::new());
-    let journal = |process: &ProcessIdentity| {
-        journaled.lock().expect("lock").push(process.clone());
-        Ok(())
-    };
-    let process = control.start(service, &journal).await.expect("starts");
-    assert_eq!(*journaled.lock().expect("lock"), std::slice::from_ref(&process));
-    assert_eq!(process.boot_id, control.boot_id());
-    assert!(control.is_running(&process));
-    assert_eq!(control.survivors(), Ok(vec![(service.name.clone(), process.clone())]));
-    let earlier = ProcessIdentity { start_time: process.start_time - 1, ..process.clone() };
-    let rebooted = ProcessIdentity { boot_id: "another start".into(), ..process.clone() };
-    for stranger in [&earlier, &rebooted] {
-        assert!(!control.is_running(stranger));
-        assert_eq!(timeout(LIMIT, control.ended(stranger)).await, Ok(Exit::Unknown));
-        control.request_stop(stranger).expect("nothing to stop");
-        control.kill(stranger).expect("nothing to kill");
-    }
-    assert!(control.is_running(&process), "a stranger's end was this one's");
-
-    control.request_stop(&process).expect("asks");
-    assert_eq!(timeout(LIMIT, control.ended(&process)).await, Ok(Exit::Signal(15)));
-    assert!(!control.is_running(&process));
-    assert_eq!(control.survivors(), Ok(Vec::new()));
-    control.kill(&process).expect("nothing is left");
-    assert!(timeout(LIMIT, control.ended(&process)).await.is_ok());
-
-    let refused = HostError { reason: Reason::DiskFull, message: "the disk is full".into() };
-    let outcome = control.start(service, &|_| Err(refused.clone())).await;
-    assert_eq!(outcome, Err(refused));
-    assert_eq!(control.check(service, &["/bin/true".into()]).await, Ok(Exit::Code(0)));
-    control.delete(&service.name).await.expect("forgets");
-    control.delete(&service.name).await.expect("there being none is success");
-}
-
-#[tokio::test]
-async fn services_in_memory_behave() {
-    let control = MemoryServices::default();
-    suite(&control, &service("a", &["/bin/sleep", "1000"])).await;
-    assert!(control.running().is_empty());
-}
-
 #[tokio::test]
 async fn services_of_this_machine_behave() {
-    suite(&Machine::new().services, &service("a", &["/bin/sleep", "1000"])).await;
+    suite(&Machine::new().services, &service("a", &["/bin/sleep", "1000"]), Exit::Signal(15)).await;
+    assert_eq!(
+        Machine::new().services.check(&service("a", &["/bin/true"]), &["/bin/true".into()]).await,
+        Ok(Exit::Code(0))
+    );
 }
 
 #[tokio::test]
@@ -179,7 +97,7 @@ async fn a_program_does_not_run_before_it_is_journaled() {
         .await;
     assert!(outcome.is_err());
     let process = seen.into_inner().expect("lock").expect("journaled");
-    machine.services.ended(&process).await;
+    machine.services.ended(&service.name, &process).await;
     assert!(!machine.path("ran").exists());
 }
 
@@ -207,7 +125,7 @@ async fn a_program_runs_in_a_clean_place_of_its_own() {
     until(|| (machine.log("a") == "to stdout\nto stderr\n").then_some(())).await;
     let mode = fs::metadata(machine.path("logs/a.log")).expect("log").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    machine.end(&process).await;
+    machine.end(&service, &process).await;
 }
 
 #[tokio::test]
@@ -243,7 +161,7 @@ async fn a_service_runs_as_its_account() {
     };
     assert_eq!(check("test $(id -u) = 65534").await, Ok(Exit::Code(0)));
     assert_eq!(check("exit 7").await, Ok(Exit::Code(7)));
-    machine.end(&process).await;
+    machine.end(&service, &process).await;
 
     service.account = Some("no-such-user".into());
     let error = machine.services.start(&service, &|_| Ok(())).await.expect_err("no account");
@@ -262,10 +180,10 @@ async fn stopping_reaches_the_whole_group_and_killing_leaves_nothing() {
     // Until it is the program, it has the shell's own answer to SIGTERM.
     let is_sleep = || fs::read(format!("/proc/{child}/cmdline")).is_ok_and(|words| words.starts_with(b"sleep"));
     until(|| is_sleep().then_some(())).await;
-    machine.services.request_stop(&process).expect("asks");
+    machine.services.request_stop(&service.name, &process).expect("asks");
     until(|| (!exists(child)).then_some(())).await;
     assert!(machine.services.is_running(&process), "it ignores SIGTERM");
-    machine.services.kill(&process).expect("kills");
+    machine.services.kill(&service.name, &process).expect("kills");
     assert!(no_child_is_left_of(process.pid), "it was not reaped");
 }
 
@@ -276,13 +194,13 @@ async fn what_a_crash_leaves_is_killed_even_in_groups_of_their_own() {
     let body = "set -m\nsleep 1000 & echo $! > $HERE/grouped\nset +m\nsleep 1000 & echo $! > $HERE/child\nexit 3";
     let service = machine.script("a", body);
     let process = machine.start(&service).await;
-    assert_eq!(timeout(LIMIT, machine.services.ended(&process)).await, Ok(Exit::Code(3)));
+    assert_eq!(timeout(LIMIT, machine.services.ended(&service.name, &process)).await, Ok(Exit::Code(3)));
     let mut left = Vec::new();
     for name in ["grouped", "child"] {
         left.push(machine.read_once_there(name).await.trim().parse::<u32>().expect("pid"));
     }
     assert!(left.iter().all(|pid| exists(*pid)));
-    machine.services.kill(&process).expect("kills");
+    machine.services.kill(&service.name, &process).expect("kills");
     assert!(left.iter().all(|pid| !exists(*pid)));
     assert!(no_child_is_left_of(process.pid), "it was not reaped");
 }
@@ -297,14 +215,14 @@ async fn a_process_of_another_agent_is_watched_to_its_end() {
     let start_time =
         stat.rsplit_once(')').expect("fields").1.split_whitespace().nth(19).expect("22").parse().expect("n");
     let foreign = ProcessIdentity { pid, start_time, boot_id: machine.services.boot_id() };
-    let ended = machine.services.ended(&foreign);
+    let ended = machine.services.ended(&service.name, &foreign);
     tokio::pin!(ended);
     tokio::select! {
         biased;
         exit = &mut ended => panic!("{exit:?} though it runs"),
         () = tokio::task::yield_now() => {}
     }
-    machine.services.kill(&parent).expect("kills");
+    machine.services.kill(&service.name, &parent).expect("kills");
     assert_eq!(timeout(LIMIT, ended).await, Ok(Exit::Unknown));
 }
 
