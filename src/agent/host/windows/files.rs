@@ -5,7 +5,7 @@ use std::io::Read;
 use super::facts;
 use crate::{
     agent::host::{Host, HostError, PathState, Reason, Removed},
-    model::{Attributes, HostPath, NodeFacts, Salt},
+    model::{Attributes, HostPath, NodeFacts, Salt, features},
 };
 
 /// Directories and files of this machine.
@@ -22,7 +22,7 @@ impl Host for WindowsHost {
     }
 
     fn features(&self) -> &'static [&'static str] {
-        crate::model::features::ALL
+        features::ALL
     }
 
     fn observe(&self, _: &HostPath, _: Option<&Salt>) -> Result<PathState, HostError> {
