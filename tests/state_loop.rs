@@ -166,7 +166,10 @@ fn document(files: Vec<File>) -> DesiredState {
 }
 
 fn by_somebody(bytes: &[u8]) -> Option<MemoryNode> {
-    Some(MemoryNode::File(bytes.to_vec(), Ownership { mode: 0o644, owner: "bob".into(), group: "bob".into() }))
+    Some(MemoryNode::File(
+        bytes.to_vec(),
+        Ownership { mode: 0o644, owner: "bob".into(), group: "bob".into(), ..Ownership::default() },
+    ))
 }
 
 #[tokio::test(start_paused = true)]

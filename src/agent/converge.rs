@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 use super::{
     apply::{CrashPoint, Ground, Undone, carry_out, recover},
     contents::Contents,
-    entries::{Entry, entries},
+    entries::{Entry, Wanted, entries},
     host::Host,
     observe::{Observed, observe},
     plan::{Availability, Plan, Situation, Standing, plan},
@@ -74,7 +74,7 @@ impl Converger {
         stop: &dyn Fn() -> bool,
     ) -> Result<Outcome, StoreError> {
         self.settle()?;
-        let entries = entries(desired);
+        let entries = self.entries(desired);
         let contents = self.availability(&entries, failing);
         let mut observed = observe(self.host.as_ref(), &entries, &self.ledger);
         let mut begun = 0;
@@ -130,11 +130,21 @@ impl Converger {
     /// How everything stands, without changing anything.
     pub fn survey(&mut self, desired: &DesiredState, now: Duration) -> Result<Outcome, StoreError> {
         self.settle()?;
-        let entries = entries(desired);
+        let entries = self.entries(desired);
         let contents = self.availability(&entries, &BTreeMap::new());
         let observed = observe(self.host.as_ref(), &entries, &self.ledger);
         let plan = self.plan(&entries, &observed, &contents, now)?;
         Ok(Outcome { entries, plan, begun: 0, finished: true, due: None })
+    }
+
+    /// With attributes as this machine spells them, so that what is observed can be compared with them.
+    fn entries(&self, desired: &DesiredState) -> Vec<Entry> {
+        let mut entries = entries(desired);
+        for entry in &mut entries {
+            let (Wanted::Directory(_, attributes) | Wanted::File(_, _, attributes)) = &mut entry.wanted;
+            *attributes = self.host.spelled(attributes);
+        }
+        entries
     }
 
     /// Forgets what is owned: the machine stays as it is, and nothing is managed any more.

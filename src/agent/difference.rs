@@ -6,7 +6,7 @@ use super::{
     entries::{Entry, Wanted},
     host::{Ownership, PathState},
 };
-use crate::model::{Attributes, Mode};
+use crate::model::{Access, Attributes, Mode};
 
 /// How what is there differs from what should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl fmt::Display for Difference {
 }
 
 fn attributes(attributes: &Attributes, ownership: &Ownership) -> Difference {
-    let Attributes { mode, owner, group, access: _, read_only: _, hidden: _ } = attributes;
+    let Attributes { mode, owner, group, access, read_only, hidden } = attributes;
     let mut which = Vec::new();
     if let Some(mode) = mode.map(Mode::bits).filter(|mode| *mode != ownership.mode) {
         which.push(format!("mode {:04o} instead of {mode:04o}", ownership.mode));
@@ -63,6 +63,15 @@ fn attributes(attributes: &Attributes, ownership: &Ownership) -> Difference {
     }
     if let Some(group) = group.as_ref().filter(|group| **group != ownership.group) {
         which.push(format!("group {} instead of {group}", ownership.group));
+    }
+    let for_nobody_else = access.as_ref() == Some(&Access::default()) && ownership.closed;
+    if access.is_some() && *access != ownership.access && !for_nobody_else {
+        which.push("other access entries".to_owned());
+    }
+    for (wanted, is, name) in [(read_only, ownership.read_only, "read-only"), (hidden, ownership.hidden, "hidden")] {
+        if wanted.is_some_and(|wanted| wanted != is) {
+            which.push(format!("the attribute {name} {}", if is { "set" } else { "not set" }));
+        }
     }
     if which.is_empty() { Difference::None } else { Difference::Attributes(which.join(", ")) }
 }

@@ -2,7 +2,7 @@
 //! out. Pure.
 
 use super::place::{Kind, Place, Thing};
-use crate::model::{Attributes, DesiredState, Digest, Drift, File, HostPath, Mode, Platform, Source};
+use crate::model::{Access, Attributes, DesiredState, Digest, Drift, File, HostPath, Mode, Platform, Source};
 
 /// Something that should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,8 +65,15 @@ pub fn entries(desired: &DesiredState) -> Vec<Entry> {
 
 fn file(file: &File) -> Entry {
     let mut attributes = file.attributes.clone();
-    if attributes.mode.is_none() && file.path.platform() == Platform::Posix {
-        attributes.mode = Mode::new(if file.source.is_secret() { 0o600 } else { 0o644 });
+    match file.path.platform() {
+        Platform::Posix if attributes.mode.is_none() => {
+            attributes.mode = Mode::new(if file.source.is_secret() { 0o600 } else { 0o644 });
+        }
+        // For those alone whom no list keeps out: SYSTEM and administrators.
+        Platform::Windows if attributes.access.is_none() && file.source.is_secret() => {
+            attributes.access = Some(Access::default());
+        }
+        _ => {}
     }
     entry(Wanted::File(file.path.clone(), file.source.clone(), attributes), file.drift)
 }

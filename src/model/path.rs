@@ -78,13 +78,17 @@ impl HostPath {
         }
     }
 
+    /// Between components.
+    pub fn separator(&self) -> char {
+        match self.platform {
+            Platform::Posix => '/',
+            Platform::Windows => '\\',
+        }
+    }
+
     /// The components below the root, outermost first; at least one.
     pub fn components(&self) -> impl DoubleEndedIterator<Item = &str> {
-        let (root, separator) = match self.platform {
-            Platform::Posix => (1, '/'),
-            Platform::Windows => (3, '\\'),
-        };
-        self.text[root..].split(separator)
+        self.text[self.root().len()..].split(self.separator())
     }
 
     /// `/` or `C:\`.
@@ -97,16 +101,14 @@ impl HostPath {
 
     /// The directory that it lies in; `None` where that is the root.
     pub fn parent(&self) -> Option<Self> {
-        let separator = if self.platform == Platform::Windows { '\\' } else { '/' };
-        let end = self.text.rfind(separator)?;
+        let end = self.text.rfind(self.separator())?;
         (end >= self.root().len()).then(|| Self { platform: self.platform, text: self.text[..end].to_owned() })
     }
 
     /// Whether it lies anywhere below `other`.
     pub fn is_below(&self, other: &Self) -> bool {
-        let separator = if self.platform == Platform::Windows { '\\' } else { '/' };
         self.platform == other.platform
-            && self.identity().strip_prefix(&other.identity()).is_some_and(|rest| rest.starts_with(separator))
+            && self.identity().strip_prefix(&other.identity()).is_some_and(|rest| rest.starts_with(self.separator()))
     }
 }
 

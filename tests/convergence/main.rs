@@ -86,7 +86,7 @@ fn document(windows: bool) -> impl Strategy<Value = DesiredState> {
 }
 
 fn node() -> impl Strategy<Value = MemoryNode> {
-    let ownership = Ownership { mode: 0o644, owner: "bob".into(), group: "bob".into() };
+    let ownership = Ownership { mode: 0o644, owner: "bob".into(), group: "bob".into(), ..Ownership::default() };
     let (of_directory, of_file) = (ownership.clone(), ownership);
     prop_oneof![
         3 => Just(MemoryNode::Directory(of_directory)),

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{Host, HostError, Ownership, PathState, Reason, Removed, interim_name};
-use crate::model::{Attributes, Digest, HostPath, NodeFacts, Salt};
+use crate::model::{Access, Attributes, Digest, HostPath, NodeFacts, Salt};
 
 /// Directories and files in memory, of either platform.
 #[derive(Debug)]
@@ -261,13 +261,12 @@ fn expect_parent(tree: &BTreeMap<String, MemoryNode>, path: &HostPath) -> Result
 
 fn interim_of(path: &HostPath) -> String {
     let identity = path.identity();
-    let name = path.components().next_back().unwrap_or_default();
     let end = identity.rfind(['/', '\\']).map_or(0, |at| at + 1);
-    format!("{}{}", &identity[..end], interim_name(name))
+    format!("{}{}", &identity[..end], interim_name(path))
 }
 
 fn own(mode: u32) -> Ownership {
-    Ownership { mode, owner: "root".to_owned(), group: "root".to_owned() }
+    Ownership { mode, owner: "root".to_owned(), group: "root".to_owned(), ..Ownership::default() }
 }
 
 /// Accounts of this machine are all but those that begin with `no-such`.
@@ -287,6 +286,13 @@ fn apply(attributes: &Attributes, mut ownership: Ownership) -> Result<Ownership,
     if let Some(mode) = attributes.mode {
         ownership.mode = mode.bits();
     }
+    if let Some(access) = &attributes.access {
+        access.grants.iter().try_for_each(|grant| known(&grant.account).map(drop))?;
+        ownership.access = Some(access.clone());
+        ownership.closed = *access == Access::default();
+    }
+    ownership.read_only = attributes.read_only.unwrap_or(ownership.read_only);
+    ownership.hidden = attributes.hidden.unwrap_or(ownership.hidden);
     Ok(ownership)
 }
 

@@ -1,14 +1,19 @@
 //! The one door to the machine. What is decided above it is the same on every platform.
 //! Hosts: `memory` for tests and simulations, `linux`, `windows`; all pass one suite of behaviours.
 
+mod hashes;
 #[cfg(unix)]
 pub mod linux;
 pub mod memory;
 pub mod memory_services;
+pub mod win32_errors;
 #[cfg(windows)]
 pub mod windows;
 
-use std::io::Read;
+use std::{
+    fs::File,
+    io::{self, Read},
+};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -16,8 +21,8 @@ use zeroize::Zeroizing;
 
 use super::product::Product;
 use crate::model::{
-    Attributes, Digest, HostPath, Installer, MsiVersion, NodeFacts, PackageName, ProductCode, RegistryData,
-    RegistryKey, RegistryPlace, Revision, Salt, Service, ServiceName,
+    Access, Attributes, Digest, Hasher, HostPath, Installer, MsiVersion, NodeFacts, PackageName, ProductCode,
+    RegistryData, RegistryKey, RegistryPlace, Revision, Salt, Service, ServiceName,
 };
 
 /// The kind of machine that this program was built for.
@@ -35,15 +40,24 @@ pub trait Host: Send + Sync + 'static {
     /// Features of documents that it can carry out, of [`crate::model::features`].
     fn features(&self) -> &'static [&'static str];
 
+    /// Attributes as this machine spells them, so that they can be compared with what is observed: each account by its
+    /// one name, and lists without those that are in every one. What is unknown stays as written.
+    fn spelled(&self, attributes: &Attributes) -> Attributes {
+        attributes.clone()
+    }
+
     /// What lies at a path, following no link in any component.
     fn observe(&self, path: &HostPath, salt: Option<&Salt>) -> Result<PathState, HostError>;
 
-    /// Creates one directory, whose parent exists, with 0755 where no mode is given.
+    /// Creates one directory, whose parent exists, with 0755 where no mode is given; on Windows readable by users and
+    /// writable by administrators alone, whatever the one above it grants, where no access is given.
     fn create_directory(&self, path: &HostPath, attributes: &Attributes) -> Result<(), HostError>;
 
     /// Replaces or creates a file whole: written beside, synced, renamed. Its directory exists. A crash leaves
     /// the old file or the new one. Where no mode is given, a new file gets 0644, one that is replaced keeps
-    /// what it has, and a `secret` one gets 0600; owner and group that are not given stay as well.
+    /// what it has, and a `secret` one gets 0600; owner and group that are not given stay as well. On Windows, where
+    /// no access is given, a new file inherits from its directory, and a `secret` one is for SYSTEM and
+    /// administrators.
     fn write_file(
         &self,
         path: &HostPath,
@@ -165,7 +179,7 @@ pub enum PathState {
     Other(&'static str),
 }
 
-/// Whose a file or directory is. On Windows the mode is 0 and the names are those of the security descriptor.
+/// Whose a file or directory is, and who may do what with it. On Windows the mode is 0.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ownership {
     /// Permission bits.
@@ -174,12 +188,35 @@ pub struct Ownership {
     pub owner: String,
     /// Name of the owning group, or its number where it has no name.
     pub group: String,
+    /// Grants by account, sorted, as [`Host::spelled`] has them; `None` where the list is none that it makes, and not
+    /// on Windows.
+    pub access: Option<Access>,
+    /// Nobody but SYSTEM, administrators and the owner can open it (Windows).
+    pub closed: bool,
+    /// The file attribute read-only (Windows).
+    pub read_only: bool,
+    /// The file attribute hidden (Windows).
+    pub hidden: bool,
 }
 
-/// Names the file that [`Host::write_file`] writes before it takes the place of the file of this name. The same
+/// Names the file that [`Host::write_file`] writes before it takes the place of the file at this path. The same
 /// each time, so that a crash leaves at most one, which the next write or removal clears away.
-pub(crate) fn interim_name(name: &str) -> String {
+pub(crate) fn interim_name(path: &HostPath) -> String {
+    let identity = path.identity();
+    let name = identity.rsplit(path.separator()).next().unwrap_or_default();
     format!(".windlass-{}", Revision::of(name.as_bytes()))
+}
+
+/// Reads a file to its end.
+fn digest_of(mut file: File, salt: Option<&Salt>) -> io::Result<Digest> {
+    let mut hasher = Hasher::new(salt);
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            n => hasher.update(&buffer[..n]),
+        }
+    }
 }
 
 /// How removing a directory ended.
@@ -346,6 +383,8 @@ pub enum Reason {
     LinkInPath,
     /// The file is in use by a program.
     InUse,
+    /// The virus scanner keeps the file from being read or written.
+    BlockedByAntivirus,
     /// The disk or quota is full.
     DiskFull,
     /// The filesystem is read-only.
@@ -370,8 +409,6 @@ pub enum Reason {
     DependencyFailed,
     /// No such service.
     NotInstalled,
-    /// A virus scanner keeps a file or program from being used.
-    BlockedByAntivirus,
     /// Services that are not managed here depend on it and run.
     DependentServicesRunning,
     /// The service is about to be deleted, once every program has let go of it.
@@ -392,6 +429,7 @@ impl Reason {
             Self::WrongKind => "WrongKind",
             Self::LinkInPath => "LinkInPath",
             Self::InUse => "InUse",
+            Self::BlockedByAntivirus => "BlockedByAntivirus",
             Self::DiskFull => "DiskFull",
             Self::ReadOnlyFilesystem => "ReadOnlyFilesystem",
             Self::UnknownAccount => "UnknownAccount",
@@ -404,7 +442,6 @@ impl Reason {
             Self::NotStarted => "NotStarted",
             Self::DependencyFailed => "DependencyFailed",
             Self::NotInstalled => "NotInstalled",
-            Self::BlockedByAntivirus => "BlockedByAntivirus",
             Self::DependentServicesRunning => "DependentServicesRunning",
             Self::MarkedForDeletion => "MarkedForDeletion",
             Self::AwaitsPassword => "AwaitsPassword",

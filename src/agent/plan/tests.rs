@@ -105,7 +105,7 @@ fn path(text: &str) -> HostPath {
 }
 
 fn by_bob() -> Ownership {
-    Ownership { mode: 0, owner: "bob".into(), group: "bob".into() }
+    Ownership { mode: 0, owner: "bob".into(), group: "bob".into(), ..Ownership::default() }
 }
 
 use Origin::{Adopted, Created};

@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     os::fd::{AsRawFd, OwnedFd},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use rustix::{
@@ -12,14 +13,14 @@ use rustix::{
     io::Errno,
 };
 
-use super::{
-    accounts::Accounts,
-    facts,
-    hashes::{Hashes, Snapshot},
-};
+use super::{accounts::Accounts, facts};
 use crate::{
-    agent::host::{Host, HostError, Ownership, PathState, Reason, Removed, interim_name},
-    model::{Attributes, Hasher, HostPath, NodeFacts, Platform, Salt},
+    agent::host::{
+        Host, HostError, Ownership, PathState, Reason, Removed, digest_of,
+        hashes::{Hashes, Snapshot},
+        interim_name,
+    },
+    model::{Attributes, HostPath, NodeFacts, Platform, Salt},
 };
 
 /// Directories and files of this machine.
@@ -85,7 +86,7 @@ impl Host for LinuxHost {
             (None, Some(stat)) => stat.st_mode & 0o777,
             (None, None) => 0o644,
         };
-        let interim = interim_name(place.name);
+        let interim = interim_name(path);
         place.remove(&interim, &trying)?;
         let written = write_beside(&place, &interim, content, &trying).and_then(|file| {
             if let Some(stat) = &before {
@@ -113,7 +114,7 @@ impl Host for LinuxHost {
     fn discard_interrupted(&self, path: &HostPath) -> Result<(), HostError> {
         let trying = format!("clear away what an interrupted write of {path} left");
         let Some(place) = Place::find(path, &trying)? else { return Ok(()) };
-        place.remove(&interim_name(place.name), &trying)
+        place.remove(&interim_name(path), &trying)
     }
 
     fn set_attributes(&self, path: &HostPath, attributes: &Attributes) -> Result<(), HostError> {
@@ -127,7 +128,7 @@ impl Host for LinuxHost {
     fn remove_file(&self, path: &HostPath) -> Result<(), HostError> {
         let trying = format!("remove the file {path}");
         let Some(place) = Place::find(path, &trying)? else { return Ok(()) };
-        place.remove(&interim_name(place.name), &trying)?;
+        place.remove(&interim_name(path), &trying)?;
         if let Some(stat) = place.stat(&trying)? {
             let kind = FileType::from_raw_mode(stat.st_mode);
             if kind == FileType::Directory {
@@ -171,7 +172,7 @@ impl LinuxHost {
         if kind != FileType::RegularFile {
             return Ok(PathState::Other(word(kind)));
         }
-        let snapshot = Snapshot::of(&stat, salt);
+        let snapshot = snapshot(&stat, salt);
         let digest = match self.hashes.get(path, &snapshot) {
             Some(digest) => digest,
             None => {
@@ -188,6 +189,7 @@ impl LinuxHost {
             mode: stat.st_mode & 0o7777,
             owner: self.accounts.user_name(stat.st_uid),
             group: self.accounts.group_name(stat.st_gid),
+            ..Ownership::default()
         }
     }
 }
@@ -302,14 +304,16 @@ fn change(handle: &OwnedFd, mode: Option<Bits>, owner: Option<sys::Uid>, group: 
     }
 }
 
-fn digest_of(mut file: File, salt: Option<&Salt>) -> io::Result<crate::model::Digest> {
-    let mut hasher = Hasher::new(salt);
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hasher.finish()),
-            n => hasher.update(&buffer[..n]),
-        }
+fn snapshot(stat: &Stat, salt: Option<&Salt>) -> Snapshot {
+    let nanoseconds = |seconds: i64, more: u64| i128::from(seconds) * 1_000_000_000 + i128::from(more);
+    Snapshot {
+        volume: stat.st_dev,
+        file: stat.st_ino.into(),
+        size: stat.st_size,
+        modified: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
+        changed: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
+        changed_at: Some(UNIX_EPOCH + Duration::from_secs(stat.st_ctime.max(0).unsigned_abs())),
+        salt: salt.copied(),
     }
 }
 

@@ -4,7 +4,6 @@
 mod accounts;
 mod facts;
 mod files;
-mod hashes;
 mod launch;
 mod launcher;
 mod own;

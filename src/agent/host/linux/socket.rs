@@ -46,3 +46,17 @@ pub async fn stop_requested() -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_socket_is_closed_to_others() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("agent.sock");
+        std::fs::write(&path, b"left of an earlier agent").expect("left");
+        let _incoming = listen(&path).expect("listen");
+        assert_eq!(std::fs::metadata(&path).expect("socket").permissions().mode() & 0o777, 0o600);
+    }
+}

@@ -1,19 +1,42 @@
 //! Directories and files of a Windows machine. Does IO; knows nothing of documents or of what is owned.
 
-use std::io::Read;
+use std::{
+    fs::File,
+    io::Read,
+    os::windows::io::OwnedHandle,
+    time::{Duration, UNIX_EPOCH},
+};
 
-use super::facts;
+use windows_sys::{
+    Wdk::Storage::FileSystem::FILE_DIRECTORY_FILE,
+    Win32::Storage::FileSystem::{
+        FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_WRITE_ATTRIBUTES, READ_CONTROL, WRITE_DAC, WRITE_OWNER,
+    },
+};
+
+use super::{
+    access::{Asked, file_attributes, ownership, spelled},
+    accounts::Accounts,
+    facts,
+    handles::{Code, Kind, Opening, Seen, look, open, set_attributes},
+    place::{Place, failed, failed_io},
+    privileges,
+    security::{Descriptor, FOR_ALL_TO_READ, PRIVATE, set_owner},
+};
 use crate::{
-    agent::host::{Host, HostError, PathState, Reason, Removed},
+    agent::host::{
+        Host, HostError, PathState, Reason, Removed, digest_of,
+        hashes::{Hashes, Snapshot},
+        interim_name,
+    },
     model::{Attributes, HostPath, NodeFacts, Salt, features},
 };
 
 /// Directories and files of this machine.
 #[derive(Debug, Default)]
-pub struct WindowsHost {}
-
-fn not_yet<T>(what: &str) -> Result<T, HostError> {
-    Err(HostError::new(Reason::NotSupportedHere, format!("{what}: not on Windows yet")))
+pub struct WindowsHost {
+    hashes: Hashes,
+    accounts: Accounts,
 }
 
 impl Host for WindowsHost {
@@ -25,31 +48,181 @@ impl Host for WindowsHost {
         features::ALL
     }
 
-    fn observe(&self, _: &HostPath, _: Option<&Salt>) -> Result<PathState, HostError> {
-        not_yet("observe")
+    fn spelled(&self, attributes: &Attributes) -> Attributes {
+        spelled(&self.accounts, attributes)
     }
 
-    fn create_directory(&self, _: &HostPath, _: &Attributes) -> Result<(), HostError> {
-        not_yet("create a directory")
+    fn observe(&self, path: &HostPath, salt: Option<&Salt>) -> Result<PathState, HostError> {
+        let trying = format!("look at {path}");
+        let Some(place) = Place::find(path, &trying)? else { return Ok(PathState::Absent) };
+        let Some((handle, seen)) = place.look(READ_CONTROL, &trying)? else { return Ok(PathState::Absent) };
+        if matches!(seen.kind, Kind::Link | Kind::ReparsePoint) {
+            return Ok(PathState::Other(seen.kind.word()));
+        }
+        let security = Descriptor::of(&handle).map_err(|code| failed(&trying, code))?;
+        let ownership = ownership(&self.accounts, &security, seen.attributes, seen.kind);
+        if seen.kind == Kind::Directory {
+            return Ok(PathState::Directory(ownership));
+        }
+        let taken = snapshot(&seen, salt);
+        let digest = match taken.as_ref().and_then(|taken| self.hashes.get(path, taken)) {
+            Some(digest) => digest,
+            None => {
+                // The same file again, whatever has its name by now.
+                let file = open(Some(&handle), "", &Opening::of_existing(FILE_READ_DATA | FILE_READ_ATTRIBUTES))
+                    .map_err(|code| failed(&trying, code))?;
+                let digest = digest_of(File::from(file), salt).map_err(|error| failed_io(&trying, &error))?;
+                if let Some(taken) = taken {
+                    self.hashes.keep(path, taken, digest);
+                }
+                digest
+            }
+        };
+        Ok(PathState::File { digest, ownership })
     }
 
-    fn write_file(&self, _: &HostPath, _: &mut dyn Read, _: &Attributes, _: bool) -> Result<(), HostError> {
-        not_yet("write a file")
+    fn create_directory(&self, path: &HostPath, attributes: &Attributes) -> Result<(), HostError> {
+        let trying = format!("create the directory {path}");
+        let asked = Asked::of(&self.accounts, attributes, Kind::Directory, &trying)?;
+        let place = Place::expect(path, &trying)?;
+        let default = Descriptor::parse(FOR_ALL_TO_READ).map_err(|error| failed_io(&trying, &error))?;
+        let access = FILE_READ_ATTRIBUTES | FILE_WRITE_ATTRIBUTES | READ_CONTROL | WRITE_DAC | WRITE_OWNER;
+        let security = asked.access.as_ref().unwrap_or(&default);
+        let opening = Opening { security: Some(security), ..Opening::of_new(access, FILE_DIRECTORY_FILE) };
+        let handle = place.create(&opening, &trying)?;
+        let done = look(&handle).and_then(|seen| {
+            change(&handle, seen.kind, &Asked { access: None, ..asked }, file_attributes(attributes, seen.attributes))
+        });
+        done.map_err(|code| failed(&trying, code))?;
+        place.sync(&trying)
     }
 
-    fn discard_interrupted(&self, _: &HostPath) -> Result<(), HostError> {
-        not_yet("discard")
+    fn write_file(
+        &self,
+        path: &HostPath,
+        content: &mut dyn Read,
+        attributes: &Attributes,
+        secret: bool,
+    ) -> Result<(), HostError> {
+        let trying = format!("write {path}");
+        let asked = Asked::of(&self.accounts, attributes, Kind::File, &trying)?;
+        let place = Place::expect(path, &trying)?;
+        // Held no longer than it is looked at: it is to be replaced.
+        let before = match place.look(READ_CONTROL, &trying)? {
+            None => None,
+            Some((_, seen)) if seen.kind != Kind::File => {
+                let message = format!("{trying}: {} is in its place, expected a file or nothing", seen.kind.word());
+                return Err(HostError::new(Reason::WrongKind, message));
+            }
+            Some((handle, seen)) => {
+                Some((Descriptor::of(&handle).map_err(|code| failed(&trying, code))?, seen.attributes))
+            }
+        };
+        let interim = interim_name(path);
+        place.remove(&interim, &trying)?;
+        let private = Descriptor::parse(PRIVATE).map_err(|error| failed_io(&trying, &error))?;
+        // A new file that nothing is asked for is from the start what its directory makes it; any other is closed
+        // until it is what it shall be.
+        let from_directory = !secret && before.is_none() && asked.access.is_none();
+        let security = (!from_directory).then_some(&private);
+        let written = place.write_beside(&interim, content, security, &trying).and_then(|file| {
+            let handle = OwnedHandle::from(file);
+            let kept = match &before {
+                Some((security, _)) if !secret => security.copy_to(&handle),
+                _ => Ok(()),
+            };
+            let flags = before.as_ref().map_or(0, |(_, attributes)| *attributes);
+            let flags = file_attributes(attributes, flags).or((flags != 0).then_some(flags));
+            kept.and_then(|()| change(&handle, Kind::File, &asked, flags)).map_err(|code| failed(&trying, code))?;
+            let file = File::from(handle);
+            file.sync_all().map_err(|error| failed_io(&trying, &error))?;
+            place.replace_with(&file, &trying)
+        });
+        if written.is_err() {
+            let _ = place.remove(&interim, &trying);
+        }
+        written?;
+        place.sync(&trying)
     }
 
-    fn set_attributes(&self, _: &HostPath, _: &Attributes) -> Result<(), HostError> {
-        not_yet("set attributes")
+    fn discard_interrupted(&self, path: &HostPath) -> Result<(), HostError> {
+        let trying = format!("clear away what an interrupted write of {path} left");
+        let Some(place) = Place::find(path, &trying)? else { return Ok(()) };
+        place.remove(&interim_name(path), &trying)
     }
 
-    fn remove_file(&self, _: &HostPath) -> Result<(), HostError> {
-        not_yet("remove a file")
+    fn set_attributes(&self, path: &HostPath, attributes: &Attributes) -> Result<(), HostError> {
+        let trying = format!("set owner, access and attributes of {path}");
+        let place = Place::expect(path, &trying)?;
+        let mut access = FILE_READ_ATTRIBUTES | FILE_WRITE_ATTRIBUTES | READ_CONTROL;
+        if attributes.access.is_some() {
+            access |= WRITE_DAC;
+        }
+        if attributes.owner.is_some() {
+            access |= WRITE_OWNER;
+        }
+        let (handle, seen) = place.pin(access, &trying)?;
+        let asked = Asked::of(&self.accounts, attributes, seen.kind, &trying)?;
+        change(&handle, seen.kind, &asked, file_attributes(attributes, seen.attributes))
+            .map_err(|code| failed(&trying, code))
     }
 
-    fn remove_directory(&self, _: &HostPath) -> Result<Removed, HostError> {
-        not_yet("remove a directory")
+    fn remove_file(&self, path: &HostPath) -> Result<(), HostError> {
+        let trying = format!("remove the file {path}");
+        let Some(place) = Place::find(path, &trying)? else { return Ok(()) };
+        place.remove(&interim_name(path), &trying)?;
+        if let Some((_, seen)) = place.look(FILE_READ_ATTRIBUTES, &trying)?
+            && seen.kind == Kind::Directory
+        {
+            let message = format!("{trying}: a directory is in its place, expected a file");
+            return Err(HostError::new(Reason::WrongKind, message));
+        }
+        place.remove(place.name(), &trying)?;
+        place.sync(&trying)
     }
+
+    fn remove_directory(&self, path: &HostPath) -> Result<Removed, HostError> {
+        let trying = format!("remove the directory {path}");
+        let Some(place) = Place::find(path, &trying)? else { return Ok(Removed::Gone) };
+        match place.look(FILE_READ_ATTRIBUTES, &trying)? {
+            None => return Ok(Removed::Gone),
+            Some((_, seen)) if seen.kind != Kind::Directory => {
+                let message = format!("{trying}: {} is in its place, expected a directory", seen.kind.word());
+                return Err(HostError::new(Reason::WrongKind, message));
+            }
+            Some(_) => {}
+        }
+        match place.remove_if_empty(&trying)? {
+            Removed::Gone => place.sync(&trying).map(|()| Removed::Gone),
+            Removed::NotEmpty => Ok(Removed::NotEmpty),
+        }
+    }
+}
+
+/// Owner first, as it may go with the right to do the rest.
+fn change(handle: &OwnedHandle, kind: Kind, asked: &Asked, flags: Option<u32>) -> Result<(), Code> {
+    if let Some(owner) = &asked.owner {
+        privileges::restoring(|| set_owner(handle, owner))?;
+    }
+    if let Some(access) = &asked.access {
+        access.put_access_on(handle, kind)?;
+    }
+    flags.map_or(Ok(()), |flags| set_attributes(handle, flags))
+}
+
+/// `None` where the filesystem does not say what a change would change, as FAT does not.
+fn snapshot(seen: &Seen, salt: Option<&Salt>) -> Option<Snapshot> {
+    /// Between 1601 and 1970, in units of 100 ns.
+    const EPOCH: i64 = 116_444_736_000_000_000;
+    let (volume, file) = seen.id?;
+    let since = u64::try_from(seen.changed - EPOCH).ok().filter(|since| *since > 0)?;
+    Some(Snapshot {
+        volume,
+        file,
+        size: seen.size,
+        modified: seen.modified.into(),
+        changed: seen.changed.into(),
+        changed_at: Some(UNIX_EPOCH + Duration::from_micros(since / 10)),
+        salt: salt.copied(),
+    })
 }

@@ -1,15 +1,21 @@
 //! A Windows machine: directories and files by handle, facts, services, the agent's own folder and pipe.
 //! Everything here does IO and blocks. All of the agent's Win32 calls are made in this folder.
 
+mod access;
 mod accounts;
 mod facts;
 mod files;
 mod folders;
+mod handles;
+mod logon_right;
 mod own;
 mod pipe;
+mod place;
+mod privileges;
 mod process;
 mod scm;
 mod scm_configuration;
+mod security;
 mod services;
 mod strings;
 

@@ -1,7 +1,6 @@
 //! The agent's own folder on Windows: open to SYSTEM and administrators alone. Does IO.
 
 use std::{
-    ffi::c_void,
     fs::{self, OpenOptions},
     io::{self, Write as _},
     os::windows::fs::OpenOptionsExt as _,
@@ -10,75 +9,20 @@ use std::{
 };
 
 use windows_sys::Win32::{
-    Foundation::{ERROR_ALREADY_EXISTS, GENERIC_WRITE, LocalFree},
+    Foundation::{ERROR_ALREADY_EXISTS, GENERIC_WRITE},
     Security::{
-        ACL,
-        Authorization::{
-            ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1, SE_FILE_OBJECT,
-            SetNamedSecurityInfoW,
-        },
-        DACL_SECURITY_INFORMATION, GetSecurityDescriptorDacl, PROTECTED_DACL_SECURITY_INFORMATION,
-        PSECURITY_DESCRIPTOR, SECURITY_ATTRIBUTES,
+        Authorization::{SE_FILE_OBJECT, SetNamedSecurityInfoW},
+        DACL_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION,
     },
     Storage::FileSystem::{
         CreateDirectoryW, FILE_FLAG_BACKUP_SEMANTICS, MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH, MoveFileExW,
     },
 };
 
-use super::strings::wide;
-
-/// A protected DACL, inherited by what lies below: SYSTEM and administrators, and nobody else.
-///
-/// Source: Win32, "Security Descriptor String Format".
-const PRIVATE: &str = "D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)";
-
-/// A security descriptor made from its text.
-pub(super) struct Descriptor(PSECURITY_DESCRIPTOR);
-
-impl Descriptor {
-    /// Parses SDDL.
-    pub(super) fn parse(sddl: &str) -> io::Result<Self> {
-        let text = wide(sddl);
-        let mut descriptor: PSECURITY_DESCRIPTOR = null_mut();
-        // SAFETY: the text ends with NUL and outlives the call, which fills in the pointer it is given.
-        #[allow(unsafe_code)]
-        let done = unsafe {
-            ConvertStringSecurityDescriptorToSecurityDescriptorW(
-                text.as_ptr(),
-                SDDL_REVISION_1,
-                &mut descriptor,
-                null_mut(),
-            )
-        };
-        if done == 0 { Err(io::Error::last_os_error()) } else { Ok(Self(descriptor)) }
-    }
-
-    /// For calls that create something; valid as long as this is.
-    pub(super) fn attributes(&self) -> SECURITY_ATTRIBUTES {
-        SECURITY_ATTRIBUTES {
-            nLength: u32::try_from(size_of::<SECURITY_ATTRIBUTES>()).unwrap_or_default(),
-            lpSecurityDescriptor: self.0,
-            bInheritHandle: 0,
-        }
-    }
-
-    /// Its DACL, which lies within it.
-    fn dacl(&self) -> io::Result<*mut ACL> {
-        let (mut present, mut defaulted, mut dacl) = (0, 0, null_mut());
-        // SAFETY: the descriptor is whole, as the system made it; the call fills in the three that it is given.
-        #[allow(unsafe_code)]
-        let done = unsafe { GetSecurityDescriptorDacl(self.0, &mut present, &mut dacl, &mut defaulted) };
-        if done == 0 { Err(io::Error::last_os_error()) } else { Ok(dacl) }
-    }
-}
-
-impl Drop for Descriptor {
-    fn drop(&mut self) {
-        // SAFETY: the system allocated it by LocalAlloc, and this alone frees it.
-        #[allow(unsafe_code)]
-        let _ = unsafe { LocalFree(self.0.cast::<c_void>()) };
-    }
-}
+use super::{
+    security::{Descriptor, PRIVATE},
+    strings::wide,
+};
 
 /// Creates a directory (and its parents) that only SYSTEM and administrators can open; one that is there is closed
 /// to others.

@@ -10,7 +10,7 @@ use tokio::{
 };
 use windows_sys::Win32::Foundation::ERROR_PIPE_BUSY;
 
-use super::own::Descriptor;
+use super::security::Descriptor;
 use crate::{
     agent::local::{Connection, Incoming},
     model::Revision,

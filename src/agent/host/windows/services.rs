@@ -16,7 +16,7 @@ use windows_sys::Win32::System::Services::{
 };
 
 use super::{
-    accounts,
+    logon_right,
     process::{self, Process},
     scm::{self, Status, code_of},
     scm_configuration as kept,
@@ -389,7 +389,7 @@ fn grant(name: &ServiceName, wanted: &Configuration) -> Result<(), HostError> {
     if !wanted.account.needs_logon_right() {
         return Ok(());
     }
-    accounts::grant_logon_as_service(account)
+    logon_right::grant_logon_as_service(account)
         .map_err(|code| error(&format!("let {account} log on as a service, for {name}"), code))
 }
 

@@ -1,4 +1,4 @@
-//! Text as Win32 takes and gives it: UTF-16 that ends with NUL. Pure.
+//! Text as Win32 takes and gives it: UTF-16 that ends with NUL.
 
 use std::{ffi::OsStr, os::windows::ffi::OsStrExt as _};
 

@@ -1,13 +1,11 @@
 //! Digests of files that were read already, so that looking for drift reads only what has changed.
-//! In memory only. Knows a file by device, inode, size and times.
+//! In memory only. Knows a file by volume, number, size and times, as either platform has them.
 
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
-
-use rustix::fs::Stat;
 
 use crate::model::{Digest, HostPath, Salt};
 
@@ -18,12 +16,20 @@ pub(super) struct Hashes(Mutex<HashMap<HostPath, (Snapshot, Digest)>>);
 /// What changes whenever the bytes of a file do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Snapshot {
-    device: u64,
-    inode: u64,
-    size: i64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-    salt: Option<Salt>,
+    /// Device or volume.
+    pub(super) volume: u64,
+    /// Names the file on its volume for as long as it is there.
+    pub(super) file: u128,
+    /// In bytes.
+    pub(super) size: i64,
+    /// When its bytes were written, in a unit of the platform's.
+    pub(super) modified: i128,
+    /// When anything of it was changed, in that unit; programs do not set it.
+    pub(super) changed: i128,
+    /// `changed`; `None` where the filesystem does not keep it.
+    pub(super) changed_at: Option<SystemTime>,
+    /// With which the digest was made.
+    pub(super) salt: Option<Salt>,
 }
 
 /// More paths than a document names; beyond it, begin anew.
@@ -34,20 +40,9 @@ const MOST: usize = 4096;
 const COARSE: Duration = Duration::from_secs(2);
 
 impl Snapshot {
-    pub(super) fn of(stat: &Stat, salt: Option<&Salt>) -> Self {
-        Self {
-            device: stat.st_dev,
-            inode: stat.st_ino,
-            size: stat.st_size,
-            modified: (stat.st_mtime, stat.st_mtime_nsec as i64),
-            changed: (stat.st_ctime, stat.st_ctime_nsec as i64),
-            salt: salt.copied(),
-        }
-    }
-
     fn is_old(&self) -> bool {
-        let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(self.changed.0.max(0).unsigned_abs());
-        SystemTime::now().duration_since(changed).is_ok_and(|age| age > COARSE)
+        let age = self.changed_at.and_then(|changed| SystemTime::now().duration_since(changed).ok());
+        age.is_some_and(|age| age > COARSE)
     }
 }
 

@@ -1,47 +1,44 @@
-//! One suite of behaviours for every host: what the agent believes of a machine is true of memory and of Linux.
+//! One suite of behaviours for every host: what the agent believes of a machine is true of memory and of the machine
+//! that this was built for. What no other host can be asked is in the files of the platforms.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
-use std::{
-    fs,
-    io::Cursor,
-    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
-    path::{Path, PathBuf},
-};
+#[cfg(unix)]
+mod linux;
+#[cfg(windows)]
+mod windows;
 
+use std::{fs, io::Cursor, path::Path};
+
+#[cfg(unix)]
+use linux as machine;
 use windlass::{
     agent::host::{
-        Host, HostError, PathState, Reason, Removed,
-        linux::LinuxHost,
+        Host, HostError, Ownership, PathState, Reason, Removed,
         memory::{MemoryHost, MemoryNode},
     },
-    model::{Attributes, Digest, HostPath, Mode, Salt},
+    model::{Attributes, Digest, HostPath, Salt},
 };
+#[cfg(windows)]
+use windows as machine;
 
 /// A machine and an empty directory on it.
 struct Ground {
     host: Box<dyn Host>,
     base: String,
-    link: Box<dyn Fn(&HostPath)>,
+    /// Makes a link to a directory, where the machine has such.
+    link: Option<MakeLink>,
     _folder: Option<tempfile::TempDir>,
 }
 
 impl Ground {
-    fn memory() -> Self {
+    fn memory(base: &str) -> Self {
         let host = std::sync::Arc::new(MemoryHost::default());
-        let base = HostPath::parse("/base").expect("path");
+        let base = HostPath::parse(base).expect("path");
         host.create_directory(&base, &Attributes::default()).expect("base");
         let other = host.clone();
         let link = Box::new(move |path: &HostPath| other.put(path, Some(MemoryNode::Link)));
-        Self { host: Box::new(Shared(host)), base: "/base".to_owned(), link, _folder: None }
-    }
-
-    fn linux() -> Self {
-        let folder = tempfile::tempdir().expect("folder");
-        let base = folder.path().canonicalize().expect("path").to_str().expect("UTF-8").to_owned();
-        let elsewhere = PathBuf::from(&base);
-        let link = Box::new(move |path: &HostPath| symlink(&elsewhere, path.as_str()).expect("link"));
-        Self { host: Box::new(LinuxHost::default()), base, link, _folder: Some(folder) }
+        Self { host: Box::new(Shared(host)), base: base.to_string(), link: Some(link), _folder: None }
     }
 
     fn path(&self, below: &str) -> HostPath {
@@ -64,9 +61,9 @@ impl Ground {
         self.host.observe(&self.path(below), None).expect("observed")
     }
 
-    fn mode(&self, below: &str) -> u32 {
+    fn ownership(&self, below: &str) -> Ownership {
         match self.seen(below) {
-            PathState::Directory(ownership) | PathState::File { ownership, .. } => ownership.mode,
+            PathState::Directory(ownership) | PathState::File { ownership, .. } => ownership,
             other => panic!("{other:?}"),
         }
     }
@@ -78,6 +75,8 @@ impl Ground {
         }
     }
 }
+
+type MakeLink = Box<dyn Fn(&HostPath)>;
 
 struct Shared(std::sync::Arc<MemoryHost>);
 
@@ -118,12 +117,9 @@ impl Host for Shared {
 }
 
 fn each(behaviour: impl Fn(&Ground)) {
-    behaviour(&Ground::memory());
-    behaviour(&Ground::linux());
-}
-
-fn with_mode(bits: u32) -> Attributes {
-    Attributes { mode: Mode::new(bits), ..Attributes::default() }
+    behaviour(&Ground::memory("/base"));
+    behaviour(&Ground::memory("C:\\base"));
+    behaviour(&machine::ground());
 }
 
 fn reason<T: std::fmt::Debug>(result: Result<T, HostError>) -> Reason {
@@ -151,28 +147,6 @@ fn a_salted_digest_is_seen_with_its_salt() {
         let seen = ground.host.observe(&ground.path("pin"), Some(&salt)).expect("seen");
         assert!(matches!(seen, PathState::File { digest, .. } if digest == Digest::of_salted(Some(&salt), b"1234")));
         assert_eq!(ground.digest("pin"), Digest::of(b"1234"));
-    });
-}
-
-#[test]
-fn modes_are_the_defaults_or_what_is_asked_and_stay_where_nothing_is_asked() {
-    each(|ground| {
-        ground.write("public", b"x").expect("write");
-        assert_eq!(ground.mode("public"), 0o644);
-        ground.write_as("secret", b"x", &Attributes::default(), true).expect("write");
-        assert_eq!(ground.mode("secret"), 0o600);
-        ground.write_as("asked", b"x", &with_mode(0o4750), false).expect("write");
-        assert_eq!(ground.mode("asked"), 0o4750);
-        ground.write_as("narrow", b"x", &with_mode(0o600), false).expect("write");
-        ground.write("narrow", b"y").expect("replace");
-        assert_eq!(ground.mode("narrow"), 0o600, "a replaced file stays as closed as it was");
-        ground.make("directory");
-        assert_eq!(ground.mode("directory"), 0o755);
-        ground.host.create_directory(&ground.path("closed"), &with_mode(0o1777)).expect("create");
-        assert_eq!(ground.mode("closed"), 0o1777, "whatever the process's mask");
-        ground.host.set_attributes(&ground.path("directory"), &with_mode(0o700)).expect("set");
-        ground.host.set_attributes(&ground.path("public"), &with_mode(0o640)).expect("set");
-        assert_eq!((ground.mode("directory"), ground.mode("public")), (0o700, 0o640));
     });
 }
 
@@ -207,10 +181,12 @@ fn what_is_of_another_kind_is_neither_followed_nor_replaced() {
         assert_eq!(reason(ground.write("file/below", b"x")), Reason::WrongKind);
         let again = ground.host.create_directory(&ground.path("directory"), &Attributes::default());
         assert_eq!(reason(again), Reason::WrongKind);
-        (ground.link)(&ground.path("link"));
+        let Some(link) = &ground.link else { return };
+        link(&ground.path("link"));
         assert_eq!(ground.seen("link"), PathState::Other("a link"));
         assert_eq!(reason(ground.write("link", b"x")), Reason::WrongKind);
-        assert_eq!(reason(ground.host.set_attributes(&ground.path("link"), &with_mode(0o777))), Reason::WrongKind);
+        let set = ground.host.set_attributes(&ground.path("link"), &Attributes::default());
+        assert_eq!(reason(set), Reason::WrongKind);
         assert_eq!(ground.seen("link"), PathState::Other("a link"));
     });
 }
@@ -218,7 +194,8 @@ fn what_is_of_another_kind_is_neither_followed_nor_replaced() {
 #[test]
 fn a_link_in_the_path_is_not_followed() {
     each(|ground| {
-        (ground.link)(&ground.path("link"));
+        let Some(link) = &ground.link else { return };
+        link(&ground.path("link"));
         assert_eq!(reason(ground.host.observe(&ground.path("link/x"), None)), Reason::LinkInPath);
         assert_eq!(reason(ground.write("link/x", b"x")), Reason::LinkInPath);
         let made = ground.host.create_directory(&ground.path("link/x"), &Attributes::default());
@@ -255,22 +232,8 @@ fn removal_is_done_once_and_only_of_what_is_empty() {
 }
 
 #[test]
-fn a_path_of_another_platform_is_not_taken_for_one_of_this_machine() {
-    let path = HostPath::parse("C:\\Acme").expect("path");
-    assert_eq!(reason(LinuxHost::default().observe(&path, None)), Reason::NotSupportedHere);
-}
-
-/// What follows is about Linux alone: what no other host can be asked.
-fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).expect("folder");
-    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
-#[test]
 fn what_a_crash_left_beside_a_file_is_cleared_away_by_the_next_write_or_recovery() {
-    let ground = Ground::linux();
+    let ground = machine::ground();
     let base = Path::new(&ground.base);
     ground.write("a", b"x").expect("write");
     assert_eq!(names(base), ["a"]);
@@ -299,7 +262,7 @@ fn a_content_that_breaks_off_leaves_the_old_file_and_nothing_beside_it() {
             Err(std::io::Error::other("the disk broke"))
         }
     }
-    let ground = Ground::linux();
+    let ground = machine::ground();
     ground.write("a", b"old").expect("write");
     let mut content = std::io::Read::chain(Cursor::new(b"half".to_vec()), Broken);
     let written = ground.host.write_file(&ground.path("a"), &mut content, &Attributes::default(), false);
@@ -309,21 +272,8 @@ fn a_content_that_breaks_off_leaves_the_old_file_and_nothing_beside_it() {
 }
 
 #[test]
-fn a_program_that_holds_the_old_file_open_keeps_it() {
-    let ground = Ground::linux();
-    ground.write("a", b"old").expect("write");
-    let inode = fs::metadata(ground.path("a").as_str()).expect("file").ino();
-    let mut open = fs::File::open(ground.path("a").as_str()).expect("open");
-    ground.write("a", b"new").expect("replace");
-    let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut open, &mut bytes).expect("read");
-    assert_eq!(bytes, b"old");
-    assert_ne!(fs::metadata(ground.path("a").as_str()).expect("file").ino(), inode);
-}
-
-#[test]
 fn a_change_that_keeps_size_and_modification_time_is_seen() {
-    let ground = Ground::linux();
+    let ground = machine::ground();
     ground.write("a", b"one").expect("write");
     assert_eq!(ground.digest("a"), Digest::of(b"one"));
     let path = ground.path("a").to_string();
@@ -333,30 +283,10 @@ fn a_change_that_keeps_size_and_modification_time_is_seen() {
     assert_eq!(ground.digest("a"), Digest::of(b"two"));
 }
 
-#[test]
-fn a_pipe_is_not_read() {
-    let ground = Ground::linux();
-    let path = ground.path("pipe").to_string();
-    let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo");
-    assert!(made.success());
-    assert_eq!(ground.seen("pipe"), PathState::Other("a pipe"));
-    assert_eq!(reason(ground.write("pipe", b"x")), Reason::WrongKind);
-}
-
-#[test]
-fn where_nothing_may_be_written_the_reason_says_so() {
-    let ground = Ground::linux();
-    ground.make("closed");
-    let closed = ground.path("closed").to_string();
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0o500)).expect("closed");
-    let written = ground.write("closed/a", b"x");
-    if fs::metadata("/proc/self").expect("proc").uid() == 0 {
-        // Root is kept out by what is not for writing at all.
-        let path = HostPath::parse("/proc/sys/windlass").expect("path");
-        let made = LinuxHost::default().create_directory(&path, &Attributes::default());
-        assert!(matches!(reason(made), Reason::PermissionDenied | Reason::ReadOnlyFilesystem | Reason::IoError));
-    } else {
-        assert_eq!(reason(written), Reason::PermissionDenied);
-    }
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).expect("opened");
+/// What lies in a folder of this machine.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("folder");
+    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
