@@ -288,6 +288,7 @@ impl StateLoop {
             services: held.document.services.clone(),
             files_in_place,
             files,
+            files_to_release: BTreeSet::new(),
         });
     }
 

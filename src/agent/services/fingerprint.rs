@@ -97,7 +97,7 @@ impl Fields {
 }
 
 /// Managed files that `restartOnChange` lists, or that are a word of the command, or its end after a `=`.
-fn files_named<'a>(service: &'a Service, files: &'a BTreeSet<HostPath>) -> BTreeSet<&'a HostPath> {
+pub(super) fn files_named<'a>(service: &'a Service, files: &'a BTreeSet<HostPath>) -> BTreeSet<&'a HostPath> {
     let mut named: BTreeSet<&HostPath> = service.restart_on_change.iter().collect();
     for word in &service.command {
         let ends = [Some(word.as_str()), word.split_once('=').map(|(_, end)| end)];

@@ -7,6 +7,7 @@ pub mod fingerprint;
 mod order;
 mod pausing;
 pub mod probe;
+pub mod release;
 mod report;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -18,7 +19,10 @@ mod tests;
 mod thresholds;
 mod unit;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::model::{Digest, HostPath, Service, ServiceReport};
 
@@ -49,7 +53,10 @@ pub struct ServiceInputs {
     /// document that it names (in `restartOnChange` or as a word of its command) is not here.
     pub files_in_place: BTreeMap<HostPath, Digest>,
     /// All managed files of the document.
-    pub files: std::collections::BTreeSet<HostPath>,
+    pub files: BTreeSet<HostPath>,
+    /// Those that cannot be replaced while programs use them: a service that names one stops, as far as it may be
+    /// the one that does.
+    pub files_to_release: BTreeSet<HostPath>,
 }
 
 /// What the services are doing, in answer to some inputs.

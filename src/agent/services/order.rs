@@ -8,8 +8,8 @@ use super::unit::{Run, Target, Unit};
 /// Services by `ServiceName::identity`.
 pub(super) type Units = BTreeMap<String, Unit>;
 
-/// Services that may not run as they do: those that should be down, that should run with something else, and
-/// all that depend on one of these. An unexpected end of a service stops none of its dependents.
+/// Services that may not run as they do: those that should be down, that should run with something else, that
+/// keep a file from being replaced, and all that depend on one of these. An unexpected end of a service stops none of its dependents.
 pub(super) fn to_stop(units: &Units) -> BTreeSet<String> {
     let mut stop: BTreeSet<String> =
         units.iter().filter(|(_, unit)| is_out_of_place(unit)).map(|(id, _)| id.clone()).collect();
@@ -33,6 +33,7 @@ fn is_out_of_place(unit: &Unit) -> bool {
         (Target::Gone, _) if unit.is_adopted() => false,
         (Target::Gone | Target::Down, _) => true,
         (Target::Up(fingerprint), Run::Up(_)) => *fingerprint != unit.fingerprint,
+        (Target::AwaitsFile(_), Run::Up(_)) => unit.holds_file,
         (Target::Up(_) | Target::Unknown | Target::AwaitsFile(_) | Target::Impossible(_), _) => false,
     }
 }

@@ -6,6 +6,7 @@ use super::{
     configuring::Configuring,
     fingerprint::{configuration, fingerprint},
     pausing::Pausing,
+    release::names_any,
     thresholds::Watcher,
 };
 use crate::{
@@ -25,6 +26,8 @@ pub(super) struct Unit {
     /// agent until the document is known.
     pub(super) entry: Option<Service>,
     pub(super) target: Target,
+    /// Whether it keeps a file that it names from being replaced, as long as it runs.
+    pub(super) holds_file: bool,
     pub(super) run: Run,
     pub(super) stop_timeout_seconds: u32,
     /// Of the last start that succeeded; empty for none.
@@ -188,6 +191,7 @@ impl Unit {
             name: name.to_owned(),
             entry: None,
             target: Target::Unknown,
+            holds_file: false,
             run: Run::Down(Down::AtRest),
             stop_timeout_seconds: 30,
             fingerprint: String::new(),
@@ -205,6 +209,7 @@ impl Unit {
     pub(super) fn wish(&mut self, service: &Service, inputs: &ServiceInputs, managed: bool) {
         self.name = service.name.as_str().to_owned();
         self.stop_timeout_seconds = service.stop_timeout_seconds;
+        self.holds_file = names_any(service, &inputs.files_to_release);
         self.target = match (service.state, service.start_mode) {
             (ServiceState::Paused, _) if !managed => {
                 Target::Impossible("state Paused is for Windows; expected Running or Stopped")

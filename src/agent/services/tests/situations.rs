@@ -288,6 +288,34 @@ fn a_file_that_is_not_in_place_holds_up_a_start_but_stops_nothing() {
 }
 
 #[test]
+fn who_keeps_a_file_from_being_replaced_stops_with_its_dependents_and_starts_with_the_new_one() {
+    let mut services = vec![service("db"), depending("app", &["db"]), service("other")];
+    services[0].command = vec!["/db".into()];
+    let inputs = |contents: Option<&str>, to_release: bool| ServiceInputs {
+        files: [path("/db")].into(),
+        files_in_place: contents.map(|text| (path("/db"), Digest::of(text.as_bytes()))).into_iter().collect(),
+        files_to_release: to_release.then(|| path("/db")).into_iter().collect(),
+        ..known(services.clone())
+    };
+    let mut world = World::new();
+    world.set(inputs(Some("1"), false));
+    world.come_to_rest();
+    world.log.clear();
+    world.set(inputs(None, false));
+    world.come_to_rest();
+    assert_eq!(world.log, [""; 0], "a file that is yet to come stops nothing");
+
+    world.set(inputs(None, true));
+    world.come_to_rest();
+    assert_eq!(world.log, ["stop app", "stop db"]);
+    assert_eq!(says(&world)[0], "db Waiting not ready: waits for the file /db, which is not in its desired state");
+    world.log.clear();
+    world.set(inputs(Some("2"), false));
+    world.come_to_rest();
+    assert_eq!(world.log, ["start db", "start app"]);
+}
+
+#[test]
 fn a_change_that_arrived_while_the_agent_was_away_restarts() {
     let mut world = world(vec![service("a")]);
     let mut changed = service("a");
