@@ -3,19 +3,24 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Display,
+    io::Read,
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use super::{
     contents::Contents,
-    host::{Host, PathState, Reason, Removed},
-    observe::look,
-    place::{Place, Thing},
+    difference::{self, Difference},
+    entries::digest_of,
+    host::{Host, ProductState, Reason, Removed},
+    observe::{State, look},
+    place::Thing,
     plan::{Action, Deed},
+    product::Product,
     retry::Trouble,
     store::{JournalEntry, LedgerEntry, Origin, Store, StoreError},
 };
-use crate::model::{Attributes, Digest, HostPath, Salt, Source};
+use crate::model::{Digest, Installer, PackageName, Salt};
 
 /// Where actions are carried out.
 #[derive(Clone, Copy)]
@@ -77,12 +82,12 @@ pub fn carry_out(
     }
     ground.store.set_journal(&intent(ledger.get(&identity), action))?;
     ground.crash.step();
-    let done = act(ground, &action.place(), &action.deed);
+    let done = act(ground, &action.deed);
     ground.crash.step();
     let ended = match done {
         Ok(()) => Ok(settle(ground, ledger, &identity, action.afterwards.as_ref())?),
         Err(trouble) => {
-            recover(ground, ledger)?;
+            find_out(ground, ledger, Begun::Ended)?;
             Err(Undone::Trouble(trouble))
         }
     };
@@ -90,22 +95,36 @@ pub fn carry_out(
     ended
 }
 
-/// Finds out what became of an action that was begun and not settled.
+/// What is known of an action that was begun and not settled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begun {
+    /// It did not work.
+    Ended,
+    /// The agent was cut off: an installer goes on without it.
+    CutOff,
+}
+
+/// Finds out what became of an action that a crash left unsettled.
 pub fn recover(ground: Ground<'_>, ledger: &mut BTreeMap<String, LedgerEntry>) -> Result<(), StoreError> {
+    find_out(ground, ledger, Begun::CutOff)
+}
+
+fn find_out(ground: Ground<'_>, ledger: &mut BTreeMap<String, LedgerEntry>, begun: Begun) -> Result<(), StoreError> {
     let Some(journal) = ground.store.journal()? else { return Ok(()) };
-    let place = journal.entry.thing.place();
-    let identity = place.identity();
-    if let (Thing::File(path), false) = (&journal.entry.thing, journal.removal) {
+    let thing = &journal.entry.thing;
+    let identity = thing.place().identity();
+    if let (Thing::File(path), false) = (thing, journal.removal) {
         // It could hold a secret. If it cannot be removed now, the next write of that file does it.
         let _ = ground.host.discard_interrupted(path);
     }
-    let seen = look(ground.host, &place, salt(&journal).as_ref()).ok();
-    let entry = match (&seen, journal.removal) {
-        (Some(PathState::Absent), _) => None,
-        (Some(seen), false) if journal.was_absent && is_intended(&journal, seen) => {
-            // Attributes may not have been set yet: they are looked at again.
-            Some(LedgerEntry { origin: Origin::Created, carried_out: String::new(), ..journal.entry.clone() })
-        }
+    let seen = look(ground.host, thing, salt(&journal)).ok();
+    // Attributes may not have been set yet: they are looked at again.
+    let created = || LedgerEntry { origin: Origin::Created, carried_out: String::new(), ..journal.entry.clone() };
+    let may_come_yet = begun == Begun::CutOff && matches!(thing, Thing::Package(..)) && !journal.removal;
+    let entry = match &seen {
+        Some(State::Absent) if may_come_yet && journal.was_absent => Some(created()),
+        Some(State::Absent) if !may_come_yet => None,
+        Some(seen) if !journal.removal && journal.was_absent && is_intended(&journal, seen) => Some(created()),
         _ => ledger.get(&identity).cloned(),
     };
     settle(ground, ledger, &identity, entry.as_ref())
@@ -127,9 +146,10 @@ fn settle(
 
 fn intent(managed: Option<&LedgerEntry>, action: &Action) -> JournalEntry {
     let (digest, salt) = match &action.deed {
-        Deed::WriteFile(source, _) => {
+        Deed::WriteFile(_, source, _) => {
             (source.digest().to_string(), source.salt().map(|s| hex(s.as_bytes())).unwrap_or_default())
         }
+        Deed::SetValue(_, data) => (digest_of(data).to_string(), String::new()),
         _ => (String::new(), String::new()),
     };
     let entry = action.afterwards.as_ref().or(managed).cloned().unwrap_or_else(|| LedgerEntry {
@@ -140,26 +160,48 @@ fn intent(managed: Option<&LedgerEntry>, action: &Action) -> JournalEntry {
     JournalEntry { entry, was_absent: action.was_absent, digest, salt, removal: action.afterwards.is_none() }
 }
 
-fn is_intended(journal: &JournalEntry, seen: &PathState) -> bool {
+fn is_intended(journal: &JournalEntry, seen: &State) -> bool {
     match (&journal.entry.thing, seen) {
-        (Thing::Directory(_), PathState::Directory(_)) => true,
-        (Thing::File(_), PathState::File { digest, .. }) => digest.to_string() == journal.digest,
+        (Thing::Directory(_), State::Directory(_)) | (Thing::Key(_), State::Key) => true,
+        (Thing::File(_), State::File { digest, .. }) => digest.to_string() == journal.digest,
+        (Thing::Value(_), State::Value(data)) => digest_of(data).to_string() == journal.digest,
+        // Found by what it is known by, in whatever version.
+        (Thing::Package(..), State::Package { .. }) => true,
         _ => false,
     }
 }
 
-fn act(ground: Ground<'_>, place: &Place, deed: &Deed) -> Result<(), Trouble> {
+fn act(ground: Ground<'_>, deed: &Deed) -> Result<(), Trouble> {
     let Ground { host, contents, .. } = ground;
-    let Place::Path(path) = place;
     match deed {
-        Deed::CreateDirectory(attributes) => host.create_directory(path, attributes)?,
-        Deed::WriteFile(source, attributes) => write(host, contents, path, source, attributes)?,
-        Deed::SetAttributes(attributes) => host.set_attributes(path, attributes)?,
-        Deed::RemoveFile => host.remove_file(path)?,
-        Deed::RemoveDirectory { or_leave } => {
+        Deed::CreateDirectory(path, attributes) => host.create_directory(path, attributes)?,
+        Deed::WriteFile(path, source, attributes) => {
+            let mut content = open(contents, &source.digest(), path)?;
+            host.write_file(path, content.as_mut(), attributes, source.is_secret())?;
+        }
+        Deed::SetAttributes(path, attributes) => host.set_attributes(path, attributes)?,
+        Deed::RemoveFile(path) => host.remove_file(path)?,
+        Deed::RemoveDirectory { path, or_leave } => {
             if host.remove_directory(path)? == Removed::NotEmpty && !or_leave {
                 let message = format!("remove the directory {path}, where a file should be: things lie in it");
                 return Err(Trouble::new(Reason::WrongKind.as_str(), message));
+            }
+        }
+        Deed::CreateKey(key) => host.create_key(key)?,
+        Deed::SetValue(place, data) => host.set_value(place, data)?,
+        Deed::RemoveValue(place) => host.remove_value(place)?,
+        Deed::RemoveKey(key) => drop(host.remove_key(key)?),
+        Deed::Install(name, installer) => {
+            let mut file = open(contents, &installer.artifact().sha256, name)?;
+            host.install(name, installer, file.as_mut())?;
+            expect_installed(host, name, installer)?;
+        }
+        Deed::Uninstall(name, product) => {
+            host.uninstall(name, product)?;
+            if product.observe(host)? != ProductState::Absent {
+                return Err(install_failed(format!(
+                    "remove the package {name}: its uninstaller succeeded, and it is there still"
+                )));
             }
         }
         Deed::Note => {}
@@ -167,17 +209,24 @@ fn act(ground: Ground<'_>, place: &Place, deed: &Deed) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn write(
-    host: &dyn Host,
-    contents: &dyn Contents,
-    path: &HostPath,
-    source: &Source,
-    attributes: &Attributes,
-) -> Result<(), Trouble> {
-    let mut content = contents
-        .open(&source.digest())
-        .map_err(|e| Trouble::new(Reason::IoError.as_str(), format!("read the contents of {path}: {e}")))?;
-    Ok(host.write_file(path, content.as_mut(), attributes, source.is_secret())?)
+/// An installer that succeeds without doing what its package is for would be run again and again.
+fn expect_installed(host: &dyn Host, name: &PackageName, installer: &Installer) -> Result<(), Trouble> {
+    let found = match Product::from(installer).observe(host)? {
+        ProductState::Absent => "is not found".to_owned(),
+        ProductState::Installed { version } => match difference::version_of(version, installer) {
+            Difference::Version(which) => format!("is installed in {which}"),
+            _ => return Ok(()),
+        },
+    };
+    Err(install_failed(format!("install the package {name}: its installer succeeded, and it {found} afterwards")))
+}
+
+fn install_failed(message: String) -> Trouble {
+    Trouble::new(Reason::InstallFailed.as_str(), message)
+}
+
+fn open(contents: &dyn Contents, digest: &Digest, of: &dyn Display) -> Result<Box<dyn Read + Send>, Trouble> {
+    contents.open(digest).map_err(|e| Trouble::new(Reason::IoError.as_str(), format!("read the contents of {of}: {e}")))
 }
 
 fn salt(journal: &JournalEntry) -> Option<Salt> {

@@ -14,13 +14,13 @@ use super::{
     apply::{CrashPoint, Ground, Undone, carry_out, recover},
     contents::Contents,
     entries::{Entry, Wanted, entries},
-    host::Host,
+    host::{Host, Reason},
     observe::{Observed, observe},
-    plan::{Availability, Plan, Situation, Standing, plan},
+    plan::{Availability, Deed, Plan, Situation, Standing, plan},
     retry::{Retries, Trouble},
     store::{LedgerEntry, Store, StoreError},
 };
-use crate::model::{DesiredState, Digest};
+use crate::model::{DesiredState, Digest, HostPath};
 
 /// What the agent knows of its machine.
 pub struct Converger {
@@ -33,6 +33,9 @@ pub struct Converger {
     /// An action was begun that could not be settled.
     unsettled: bool,
 }
+
+/// What was done in a pass: where, for what, and what; nothing where somebody else was there before it.
+type Done = (String, String, Option<Deed>);
 
 /// How everything stands after a pass.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,6 +50,21 @@ pub struct Outcome {
     pub finished: bool,
     /// When something that failed is due, since the agent's start.
     pub due: Option<Duration>,
+    /// The machine waits for a restart.
+    pub restart_pending: bool,
+}
+
+impl Outcome {
+    /// Files that cannot be replaced, as running programs use them: whoever runs those must stop them first.
+    pub fn files_in_use(&self) -> impl Iterator<Item = &HostPath> {
+        let standings = self.entries.iter().zip(&self.plan.standings);
+        standings.filter_map(|(entry, standing)| match (&entry.wanted, standing) {
+            (Wanted::File(path, ..), Standing::Failed(trouble)) if trouble.reason == Reason::InUse.as_str() => {
+                Some(path)
+            }
+            _ => None,
+        })
+    }
 }
 
 impl Converger {
@@ -63,7 +81,10 @@ impl Converger {
         Ok(converger)
     }
 
-    /// Brings the machine nearer to the document until nothing is left to do, or `stop` says so.
+    /// Brings the machine nearer to the document until nothing is left to do, or `stop` says so. It is asked
+    /// between actions; one that installs a package takes minutes, in which neither a newer document nor drift is
+    /// looked at. Running an installer beside the rest would not change that: until it has ended, nobody knows
+    /// what it will leave.
     ///
     /// On an error nothing could be journaled, so nothing more was done.
     pub fn pass(
@@ -78,13 +99,14 @@ impl Converger {
         let contents = self.availability(&entries, failing);
         let mut observed = observe(self.host.as_ref(), &entries, &self.ledger);
         let mut begun = 0;
-        let mut done = HashSet::new();
+        let mut done: HashSet<Done> = HashSet::new();
         loop {
             let plan = self.plan(&entries, &observed, &contents, now)?;
             if plan.actions.is_empty() || stop() {
                 let finished = plan.actions.is_empty();
                 self.note_failures(&entries, &plan, now);
-                return Ok(Outcome { entries, plan, begun, finished, due: self.retries.next() });
+                let (due, restart_pending) = (self.retries.next(), self.host.restart_pending());
+                return Ok(Outcome { entries, plan, begun, finished, due, restart_pending });
             }
             for action in &plan.actions {
                 if stop() {
@@ -122,9 +144,21 @@ impl Converger {
                         return Err(error);
                     }
                 }
+                if action.deed.is_by_installer() {
+                    // It may have changed whatever it liked: what it undid may be done once more. Minutes may have
+                    // passed, so a newer document is asked for before anything else is begun.
+                    observed = observe(self.host.as_ref(), &entries, &self.ledger);
+                    done.retain(|(.., deed): &Done| deed.as_ref().is_some_and(Deed::is_by_installer));
+                    break;
+                }
                 observed.refresh(self.host.as_ref(), &place);
             }
         }
+    }
+
+    /// Files in use may have been let go: they are tried again in the next pass.
+    pub fn retry_files_in_use(&mut self) {
+        self.retries.hasten(Reason::InUse);
     }
 
     /// How everything stands, without changing anything.
@@ -134,15 +168,17 @@ impl Converger {
         let contents = self.availability(&entries, &BTreeMap::new());
         let observed = observe(self.host.as_ref(), &entries, &self.ledger);
         let plan = self.plan(&entries, &observed, &contents, now)?;
-        Ok(Outcome { entries, plan, begun: 0, finished: true, due: None })
+        let restart_pending = self.host.restart_pending();
+        Ok(Outcome { entries, plan, begun: 0, finished: true, due: None, restart_pending })
     }
 
     /// With attributes as this machine spells them, so that what is observed can be compared with them.
     fn entries(&self, desired: &DesiredState) -> Vec<Entry> {
         let mut entries = entries(desired);
         for entry in &mut entries {
-            let (Wanted::Directory(_, attributes) | Wanted::File(_, _, attributes)) = &mut entry.wanted;
-            *attributes = self.host.spelled(attributes);
+            if let Wanted::Directory(_, attributes) | Wanted::File(_, _, attributes) = &mut entry.wanted {
+                *attributes = self.host.spelled(attributes);
+            }
         }
         entries
     }

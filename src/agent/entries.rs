@@ -1,8 +1,14 @@
 //! What a document wants of the machine, but for services, in one form and in the order in which it is carried
 //! out. Pure.
 
-use super::place::{Kind, Place, Thing};
-use crate::model::{Access, Attributes, DesiredState, Digest, Drift, File, HostPath, Mode, Platform, Source};
+use super::{
+    place::{Kind, Place, Thing},
+    product::Product,
+};
+use crate::model::{
+    Access, Attributes, DesiredState, Digest, Drift, File, Hasher, HostPath, Installer, Mode, PackageName, Platform,
+    RegistryData, RegistryPlace, Source,
+};
 
 /// Something that should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +32,10 @@ pub enum Wanted {
     Directory(HostPath, Attributes),
     /// A file with the bytes from there, with the default of secret files filled in.
     File(HostPath, Source, Attributes),
+    /// A value of the registry.
+    Value(RegistryPlace, RegistryData),
+    /// A package.
+    Package(PackageName, Installer),
 }
 
 impl Entry {
@@ -34,6 +44,8 @@ impl Entry {
         match &self.wanted {
             Wanted::Directory(path, _) => Thing::Directory(path.clone()),
             Wanted::File(path, ..) => Thing::File(path.clone()),
+            Wanted::Value(place, _) => Thing::Value(place.clone()),
+            Wanted::Package(name, installer) => Thing::Package(name.clone(), Product::from(installer)),
         }
     }
 
@@ -46,20 +58,26 @@ impl Entry {
     pub fn content(&self) -> Option<Digest> {
         match &self.wanted {
             Wanted::File(_, source, _) => Some(source.digest()),
-            Wanted::Directory(..) => None,
+            Wanted::Package(_, installer) => Some(installer.artifact().sha256),
+            Wanted::Directory(..) | Wanted::Value(..) => None,
         }
     }
 }
 
-/// Directories before files, each from the root downwards.
+/// Directories from the root downwards, files, values of the registry, packages.
+///
+/// Packages come last: what an installer reads (an answer file, a licence, a value of the registry) is there when
+/// it runs, and what it overwrites of that is put back afterwards.
 pub fn entries(desired: &DesiredState) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = desired
-        .directories
-        .iter()
-        .map(|d| entry(Wanted::Directory(d.path.clone(), d.attributes.clone()), d.drift))
-        .collect();
+    let DesiredState { directories, files, registry_values, packages, .. } = desired;
+    let directory = |path: &HostPath, attributes: &Attributes| Wanted::Directory(path.clone(), attributes.clone());
+    let mut entries: Vec<Entry> =
+        directories.iter().map(|d| entry(directory(&d.path, &d.attributes), d.drift)).collect();
     entries.sort_by_cached_key(|e| (e.place.depth(), e.identity.clone()));
-    entries.extend(desired.files.iter().map(file));
+    entries.extend(files.iter().map(file));
+    entries.extend(registry_values.iter().map(|v| entry(Wanted::Value(v.place.clone(), v.data.clone()), v.drift)));
+    let package = |name: &PackageName, installer: &Installer| Wanted::Package(name.clone(), installer.clone());
+    entries.extend(packages.iter().map(|p| entry(package(&p.name, &p.installer), Drift::Enforce)));
     entries
 }
 
@@ -80,10 +98,15 @@ fn file(file: &File) -> Entry {
 
 fn entry(wanted: Wanted, drift: Drift) -> Entry {
     let (place, text) = match &wanted {
-        Wanted::Directory(path, attributes) => (path, with_attributes("directory", attributes)),
-        Wanted::File(path, source, attributes) => (path, with_attributes(&source.digest().to_string(), attributes)),
+        Wanted::Directory(path, attributes) => (Place::Path(path.clone()), with_attributes("directory", attributes)),
+        Wanted::File(path, source, attributes) => {
+            (Place::Path(path.clone()), with_attributes(&source.digest().to_string(), attributes))
+        }
+        Wanted::Value(place, data) => (Place::Value(place.clone()), format!("value\n{}", digest_of(data))),
+        Wanted::Package(name, installer) => {
+            (Place::Package(name.clone(), Product::from(installer)), format!("package\n{installer:?}"))
+        }
     };
-    let place = Place::from(place.clone());
     let wish = Digest::of(text.as_bytes()).to_string();
     Entry { identity: place.identity(), place, wanted, drift, wish }
 }
@@ -96,4 +119,25 @@ fn with_attributes(bytes: &str, attributes: &Attributes) -> String {
         text += &format!("\n{access:?}\n{read_only:?}\n{hidden:?}");
     }
     text
+}
+
+/// Digest of a value's type and data.
+pub fn digest_of(data: &RegistryData) -> Digest {
+    let mut hasher = Hasher::new(None);
+    let mut take = |kind: &str, bytes: &[u8]| {
+        hasher.update(format!("{kind} {} ", bytes.len()).as_bytes());
+        hasher.update(bytes);
+    };
+    match data {
+        RegistryData::String(text) => take("string", text.as_bytes()),
+        RegistryData::ExpandString(text) => take("expand", text.as_bytes()),
+        RegistryData::MultiString(texts) => {
+            take("multi", &[]);
+            texts.iter().for_each(|text| take("string", text.as_bytes()));
+        }
+        RegistryData::Dword(number) => take("dword", &number.to_le_bytes()),
+        RegistryData::Qword(number) => take("qword", &number.to_le_bytes()),
+        RegistryData::Binary(bytes) => take("binary", bytes),
+    }
+    hasher.finish()
 }

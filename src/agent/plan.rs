@@ -1,6 +1,6 @@
 //! Decides what is to be done, in which order, and how each resource stands. Pure: what was seen, what is owned
-//! and the time are arguments. Makes way first, then creates and writes from the root downwards, and once
-//! all that is done, prunes from the leaves upwards.
+//! and the time are arguments. Makes way first, then creates and writes from the root downwards; once all that
+//! is done, installs; and once that is done too, prunes from the leaves upwards.
 
 mod build;
 mod prune;
@@ -11,10 +11,13 @@ use super::{
     entries::Entry,
     observe::Observed,
     place::{Place, Thing},
+    product::Product,
     retry::{Retries, Trouble},
     store::LedgerEntry,
 };
-use crate::model::{Attributes, Digest, Source};
+use crate::model::{
+    Attributes, Digest, HostPath, Installer, PackageName, RegistryData, RegistryKey, RegistryPlace, Source,
+};
 
 /// All that a plan depends on.
 #[derive(Debug, Clone, Copy)]
@@ -94,18 +97,32 @@ impl Action {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Deed {
     /// Creates a directory.
-    CreateDirectory(Attributes),
+    CreateDirectory(HostPath, Attributes),
     /// Writes a file.
-    WriteFile(Source, Attributes),
+    WriteFile(HostPath, Source, Attributes),
     /// Sets mode, owner and group.
-    SetAttributes(Attributes),
+    SetAttributes(HostPath, Attributes),
     /// Removes a file that the agent created.
-    RemoveFile,
+    RemoveFile(HostPath),
     /// Removes a directory that the agent created, if nothing lies in it.
     RemoveDirectory {
+        /// Which.
+        path: HostPath,
         /// Where something lies in it, that is no failure: it is left and forgotten.
         or_leave: bool,
     },
+    /// Creates a key of the registry.
+    CreateKey(RegistryKey),
+    /// Sets a value of the registry.
+    SetValue(RegistryPlace, RegistryData),
+    /// Removes a value of the registry that the agent created.
+    RemoveValue(RegistryPlace),
+    /// Removes a key of the registry that the agent created; where something lies in it, it is left.
+    RemoveKey(RegistryKey),
+    /// Installs a package, or upgrades it.
+    Install(PackageName, Installer),
+    /// Removes a package that the agent installed.
+    Uninstall(PackageName, Product),
     /// Nothing: only the ledger changes.
     Note,
 }
@@ -114,13 +131,24 @@ impl Deed {
     /// For logs.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::CreateDirectory(_) => "create directory",
+            Self::CreateDirectory(..) => "create directory",
             Self::WriteFile(..) => "write file",
-            Self::SetAttributes(_) => "set attributes",
-            Self::RemoveFile => "remove file",
+            Self::SetAttributes(..) => "set attributes",
+            Self::RemoveFile(_) => "remove file",
             Self::RemoveDirectory { .. } => "remove directory",
+            Self::CreateKey(_) => "create key",
+            Self::SetValue(..) => "set value",
+            Self::RemoveValue(_) => "remove value",
+            Self::RemoveKey(_) => "remove key",
+            Self::Install(..) => "install",
+            Self::Uninstall(..) => "uninstall",
             Self::Note => "note",
         }
+    }
+
+    /// Whether a program of somebody else's does it, which may change anything on the machine.
+    pub fn is_by_installer(&self) -> bool {
+        matches!(self, Self::Install(..) | Self::Uninstall(..))
     }
 }
 

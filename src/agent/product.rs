@@ -32,12 +32,16 @@ impl From<&Installer> for Product {
 }
 
 impl Product {
-    /// Whether both are found by the same thing on the machine.
-    pub fn is_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Msi(one), Self::Msi(other)) => one == other,
-            (Self::Exe { detect: one, .. }, Self::Exe { detect: other, .. }) => one == other,
-            _ => false,
+    /// What all have in common that are found by the same thing on the machine.
+    pub fn identity(&self) -> String {
+        match self {
+            Self::Msi(code) => code.to_string(),
+            Self::Exe { detect: Detect::File { path }, .. } => path.identity(),
+            Self::Exe { detect: Detect::RegistryValue { place, equals }, .. } => {
+                // No name of a value holds a control character.
+                let equals = equals.as_ref().map(|text| format!("\u{1}{text}")).unwrap_or_default();
+                place.identity() + &equals
+            }
         }
     }
 

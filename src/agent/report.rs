@@ -1,13 +1,18 @@
 //! Says how the node stands: counts, failures, services, revisions. Pure.
 //! In: how a pass ended and what the services do. Out: the report, and whether the document is carried out.
 
+use std::collections::BTreeSet;
+
 use super::{
     converge::Outcome,
+    entries::{Entry, Wanted},
     held::Held,
     plan::Standing,
     services::{ServiceInputs, ServiceReports},
 };
-use crate::model::{DesiredState, Failure, NodeFacts, Notice, Report, ResourceCounts, Revision, ServiceReport};
+use crate::model::{
+    DesiredState, Failure, HostPath, NodeFacts, Notice, Report, ResourceCounts, Revision, ServiceReport,
+};
 
 /// All that a report depends on.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +25,8 @@ pub struct Known<'k> {
     pub inputs: &'k ServiceInputs,
     /// What it said last.
     pub services: &'k ServiceReports,
+    /// Files in use that services are about to let go, as of the end of that pass.
+    pub to_come: &'k BTreeSet<HostPath>,
     /// Carried out whole, last.
     pub applied: Option<&'k Revision>,
     /// The machine.
@@ -34,14 +41,12 @@ pub struct Known<'k> {
 const MOST_FAILURES: usize = 64;
 
 impl Known<'_> {
-    /// Whether every directory and file was carried out, and the services have it.
+    /// Whether everything was carried out, and the services have it.
     pub fn is_carried_out(&self) -> bool {
         let Some(held) = self.held else { return false };
-        let files = self.outcome.is_some_and(|outcome| {
-            let all = || outcome.plan.standings.iter().chain(outcome.plan.leftovers.iter().map(|(_, s)| s));
-            outcome.finished && all().all(|s| matches!(s, Standing::InPlace | Standing::Drifted(_)))
-        });
-        files && self.are_services_told() && held.lacking().is_empty() && !held.document.suspended
+        let is_done = |standing: &Standing| matches!(standing, Standing::InPlace | Standing::Drifted(_));
+        let all = self.outcome.is_some_and(|outcome| outcome.finished && self.standings(outcome).all(is_done));
+        all && self.are_services_told() && held.lacking().is_empty() && !held.document.suspended
     }
 
     fn are_services_told(&self) -> bool {
@@ -53,29 +58,40 @@ impl Known<'_> {
             return false;
         }
         let Some(outcome) = self.outcome else { return true };
-        let mut all = outcome.plan.standings.iter().chain(outcome.plan.leftovers.iter().map(|(_, s)| s));
-        if !outcome.finished || all.clone().any(|s| *s == Standing::Pending) {
+        if !outcome.finished || self.standings(outcome).any(|s| *s == Standing::Pending) {
             return true;
         }
         // Services may wait for a file that failed: that is not on the way.
-        !all.any(|s| matches!(s, Standing::Failed(_))) && !self.are_services_told()
+        !self.standings(outcome).any(|s| matches!(s, Standing::Failed(_))) && !self.are_services_told()
+    }
+
+    /// Of entries and of what is left over.
+    fn standings<'o>(&self, outcome: &'o Outcome) -> impl Iterator<Item = &'o Standing> {
+        self.of_entries(outcome).map(|(_, standing)| standing).chain(outcome.plan.leftovers.iter().map(|(_, s)| s))
+    }
+
+    /// A file that is in use fails only where nobody is about to let it go.
+    fn of_entries<'o>(&self, outcome: &'o Outcome) -> impl Iterator<Item = (&'o Entry, &'o Standing)> {
+        static TO_COME: Standing = Standing::Pending;
+        let in_use: BTreeSet<&HostPath> = outcome.files_in_use().filter(|path| self.to_come.contains(*path)).collect();
+        outcome.entries.iter().zip(&outcome.plan.standings).map(move |(entry, standing)| match &entry.wanted {
+            Wanted::File(path, ..) if in_use.contains(path) => (entry, &TO_COME),
+            _ => (entry, standing),
+        })
     }
 }
 
 /// Says it.
 pub fn report(known: &Known<'_>) -> Report {
-    let Known { held, outcome, inputs: _, services, applied, facts, damage: _, unwritable: _ } = known;
+    let Known { held, outcome, inputs: _, services, to_come: _, applied, facts, damage: _, unwritable: _ } = known;
     let Some(held) = held else {
         return Report { facts: (*facts).clone(), notice: notice(known), ..Report::default() };
     };
     let named = services_of(&held.document, services);
     let mut failures = Vec::new();
-    let mut resources = ResourceCounts {
-        total: count(held.document.directories.len() + held.document.files.len() + held.document.services.len()),
-        ..ResourceCounts::default()
-    };
+    let mut resources = ResourceCounts { total: total(&held.document), ..ResourceCounts::default() };
     if let Some(outcome) = outcome {
-        for (entry, standing) in outcome.entries.iter().zip(&outcome.plan.standings) {
+        for (entry, standing) in known.of_entries(outcome) {
             match standing {
                 Standing::InPlace => resources.in_desired_state += 1,
                 Standing::Pending => {}
@@ -109,7 +125,7 @@ pub fn report(known: &Known<'_>) -> Report {
         services: named,
         facts: (*facts).clone(),
         notice: notice(known),
-        reboot_pending: false,
+        reboot_pending: outcome.is_some_and(|outcome| outcome.restart_pending),
     }
 }
 
@@ -157,6 +173,8 @@ fn notice(known: &Known<'_>) -> Option<Notice> {
     None
 }
 
-fn count(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
+fn total(document: &DesiredState) -> u32 {
+    let DesiredState { directories, files, services, registry_values, packages, .. } = document;
+    let count = directories.len() + files.len() + services.len() + registry_values.len() + packages.len();
+    u32::try_from(count).unwrap_or(u32::MAX)
 }

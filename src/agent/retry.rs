@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::host::HostError;
+use super::host::{HostError, Reason};
 
 /// Why a resource is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,18 +39,28 @@ struct Attempt {
     trouble: Trouble,
 }
 
-/// After the first failure; doubled with each one, up to [`LONGEST`].
-const SHORTEST: Duration = Duration::from_secs(1);
+/// Pauses after the first failure, doubled with each one, and the longest.
+type Pauses = (Duration, Duration);
 /// Looking again costs the machine little, and a person who mended something waits for it.
-const LONGEST: Duration = Duration::from_secs(30);
+const OF_A_LOOK: Pauses = (Duration::from_secs(1), Duration::from_secs(30));
+/// An installer keeps the machine busy for minutes, and seldom ends otherwise than before.
+const OF_AN_INSTALLER: Pauses = (Duration::from_secs(30), Duration::from_secs(30 * 60));
 
 impl Retries {
     /// It did not work at this time.
     pub fn failed(&mut self, key: &str, wish: &str, trouble: Trouble, now: Duration) {
         let failures = self.0.get(key).filter(|a| a.wish == wish).map_or(0, |a| a.failures);
-        let wait = SHORTEST.saturating_mul(1 << failures.min(5)).min(LONGEST);
+        let ran = trouble.reason == Reason::InstallFailed.as_str();
+        let (shortest, longest) = if ran { OF_AN_INSTALLER } else { OF_A_LOOK };
+        let wait = shortest.saturating_mul(1 << failures.min(6)).min(longest);
         let attempt = Attempt { wish: wish.to_owned(), failures: failures + 1, due: now + wait, trouble };
         self.0.insert(key.to_owned(), attempt);
+    }
+
+    /// What did not work for this reason may be tried again at once.
+    pub fn hasten(&mut self, reason: Reason) {
+        let of_it = self.0.values_mut().filter(|attempt| attempt.trouble.reason == reason.as_str());
+        of_it.for_each(|attempt| attempt.due = Duration::ZERO);
     }
 
     /// It works.
@@ -78,15 +88,30 @@ impl Retries {
 mod tests {
     use super::*;
 
-    #[test]
-    fn waits_double_up_to_half_a_minute() {
+    fn waits(reason: &'static str) -> Vec<u64> {
         let mut retries = Retries::default();
-        let mut waits = Vec::new();
-        for _ in 0..8 {
-            retries.failed("/a", "w", Trouble::new("IoError", "x"), Duration::ZERO);
-            waits.push(retries.next().expect("due").as_secs());
-        }
-        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
+        let mut wait = || {
+            retries.failed("/a", "w", Trouble::new(reason, "x"), Duration::ZERO);
+            retries.next().expect("due").as_secs()
+        };
+        (0..8).map(|_| wait()).collect()
+    }
+
+    #[test]
+    fn waits_double_up_to_half_a_minute_or_half_an_hour_where_an_installer_ran() {
+        assert_eq!(waits("IoError"), [1, 2, 4, 8, 16, 30, 30, 30]);
+        assert_eq!(waits("InstallerBusy"), waits("IoError"));
+        assert_eq!(waits("InstallFailed"), [30, 60, 120, 240, 480, 960, 1800, 1800]);
+    }
+
+    #[test]
+    fn what_something_else_stood_in_the_way_of_is_tried_once_that_has_gone() {
+        let mut retries = Retries::default();
+        retries.failed("/a", "w", Trouble::new("InUse", "x"), Duration::from_secs(9));
+        retries.failed("/b", "w", Trouble::new("IoError", "x"), Duration::from_secs(9));
+        retries.hasten(Reason::InUse);
+        let is_due = |key| retries.last(key, "w", Duration::from_secs(9)).is_some_and(|(_, due)| due);
+        assert!(is_due("/a") && !is_due("/b"));
     }
 
     #[test]

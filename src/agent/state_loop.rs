@@ -23,16 +23,16 @@ use super::{
     apply::CrashPoint,
     contents::Contents,
     converge::{Converger, Outcome},
-    entries::Wanted,
+    entries::{Entry, Wanted, entries},
     held::Held,
     host::Host,
     plan::Standing,
     report::{Known, report},
     retry::Trouble,
-    services::{ServiceInputs, ServiceReports},
+    services::{ServiceInputs, ServiceReports, release::to_come},
     store::{Store, StoreError},
 };
-use crate::model::{Artifact, Content, Digest, NodeFacts, Report, Revision, Source};
+use crate::model::{Artifact, Content, Digest, HostPath, NodeFacts, Report, Revision, Source};
 
 /// Where the state loop meets the agent's other loops.
 pub struct StateEnds {
@@ -74,6 +74,8 @@ pub struct StateLoop {
     applied: Option<Revision>,
     damage: Option<String>,
     unwritable: Option<String>,
+    /// Files in use that services are about to let go.
+    to_come: BTreeSet<HostPath>,
     /// The document after which contents were discarded.
     discarded_for: Option<Digest>,
     /// Since when something is under way that was not told yet.
@@ -111,6 +113,7 @@ impl StateLoop {
             applied,
             damage,
             unwritable: None,
+            to_come: BTreeSet::new(),
             discarded_for: None,
             progressing_since: None,
         })
@@ -124,6 +127,10 @@ impl StateLoop {
                 look_at = self.look(&shutdown).await;
             }
             self.tell();
+            if self.let_go() {
+                look_at = Instant::now();
+                continue;
+            }
             let tell_at = self.progressing_since.map(|since| since + TELL_OF_PROGRESS_AFTER);
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -178,6 +185,7 @@ impl StateLoop {
             Err(error) => {
                 error!(%error, "nothing can be journaled, so nothing is changed");
                 self.unwritable = Some(error.to_string());
+                self.to_come = BTreeSet::new();
                 Instant::now() + STORE_RETRY
             }
         }
@@ -252,11 +260,17 @@ impl StateLoop {
                 contents.insert(password.digest, password.clone());
             }
         }
+        for package in active.iter().flat_map(|held| &held.document.packages) {
+            let artifact = package.installer.artifact();
+            if !self.contents.has(&artifact.sha256) && self.needs(&artifact.sha256) {
+                artifacts.insert(artifact.sha256, artifact.clone());
+            }
+        }
         replace(&self.ends.wanted, contents.into_values().collect());
         replace(&self.ends.artifacts, artifacts.into_values().collect());
     }
 
-    /// Whether a file with these contents is yet to be written, as far as the last pass saw.
+    /// Whether something is yet to be made of these contents, as far as the last pass saw.
     fn needs(&self, digest: &Digest) -> bool {
         let Some(outcome) = &self.outcome else { return false };
         outcome.entries.iter().zip(&outcome.plan.standings).any(|(entry, standing)| {
@@ -265,7 +279,8 @@ impl StateLoop {
     }
 
     /// Tells the supervisor what the services should be.
-    fn instruct(&self) {
+    fn instruct(&mut self) {
+        self.to_come = BTreeSet::new();
         let Some(held) = &self.held else {
             self.send_inputs(ServiceInputs::default());
             return;
@@ -281,6 +296,9 @@ impl StateLoop {
                 files_in_place.insert(path.clone(), source.digest());
             }
         }
+        let files_to_release: BTreeSet<HostPath> = outcome.files_in_use().cloned().collect();
+        let services = &held.document.services;
+        self.to_come = to_come(files_to_release.clone(), services, &self.ends.services.borrow());
         self.send_inputs(ServiceInputs {
             number: 0,
             known: held.lacking().is_empty(),
@@ -288,8 +306,19 @@ impl StateLoop {
             services: held.document.services.clone(),
             files_in_place,
             files,
-            files_to_release: BTreeSet::new(),
+            files_to_release,
         });
+    }
+
+    /// Whether files that could not be replaced may have been let go.
+    fn let_go(&mut self) -> bool {
+        let Some(held) = self.held.as_ref().filter(|_| !self.to_come.is_empty()) else { return false };
+        let still = to_come(self.to_come.clone(), &held.document.services, &self.ends.services.borrow());
+        let has = still.len() < self.to_come.len();
+        if let Some(converger) = self.converger.as_mut().filter(|_| has) {
+            converger.retry_files_in_use();
+        }
+        has
     }
 
     fn send_inputs(&self, inputs: ServiceInputs) {
@@ -337,6 +366,7 @@ impl StateLoop {
             outcome: self.outcome.as_ref(),
             inputs,
             services,
+            to_come: &self.to_come,
             applied: self.applied.as_ref(),
             facts: &self.facts,
             damage: self.damage.as_deref(),
@@ -357,7 +387,7 @@ impl StateLoop {
     /// Contents that the document does not name are not needed any more: once for each document.
     fn discard_contents(&mut self) {
         let Some(held) = self.held.as_ref().filter(|held| self.discarded_for != Some(held.digest)) else { return };
-        let mut keep: HashSet<Digest> = held.document.files.iter().map(|file| file.source.digest()).collect();
+        let mut keep: HashSet<Digest> = entries(&held.document).iter().filter_map(Entry::content).collect();
         keep.extend(held.document.services.iter().filter_map(|s| s.password.as_ref()).map(|password| password.digest));
         keep.insert(held.digest);
         match self.contents.retain(&keep) {

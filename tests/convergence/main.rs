@@ -1,15 +1,21 @@
-//! Convergence, as a property: any documents, any machine, any interleaving of crash, disconnection and other
+//! Convergence, as a property: any documents (files, values of the registry, packages), any machine, any interleaving of crash, disconnection and other
 //! people's changes ends in the desired state; a second pass does nothing; what others made is not removed.
 //! The real parts (observe, plan, apply, recovery) over a machine and a store in memory, where a crash at any
 //! durable step is a fuse that burns down.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+mod registry;
 mod world;
+
+use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use windlass::{
-    agent::host::{Ownership, memory::MemoryNode},
+    agent::{
+        host::{Ownership, memory::MemoryNode},
+        product::Product,
+    },
     model::{
         Artifact, Attributes, Content, DesiredState, Digest, Directory, Drift, File, HostPath, Mode, Salt, Source,
     },
@@ -31,12 +37,15 @@ fn path(windows: bool) -> impl Strategy<Value = HostPath> {
     })
 }
 
-fn attributes() -> impl Strategy<Value = Attributes> {
+fn attributes(windows: bool) -> impl Strategy<Value = Attributes> {
     (
         proptest::option::of(prop_oneof![Just(0o600), Just(0o755), Just(0o640)]),
         proptest::option::weighted(0.2, Just("alice".to_owned())),
     )
-        .prop_map(|(mode, owner)| Attributes { mode: mode.and_then(Mode::new), owner, ..Attributes::default() })
+        .prop_map(move |(mode, owner)| {
+            let mode = mode.filter(|_| !windows).and_then(Mode::new);
+            Attributes { mode, owner, ..Attributes::default() }
+        })
 }
 
 fn drift() -> impl Strategy<Value = Drift> {
@@ -58,8 +67,28 @@ fn source() -> impl Strategy<Value = Source> {
 }
 
 /// A document that the operator could have validated: no path twice, nothing below a file.
-fn document(windows: bool) -> impl Strategy<Value = DesiredState> {
-    let entry = (path(windows), attributes(), drift(), proptest::option::weighted(0.7, source()));
+fn document(windows: bool) -> BoxedStrategy<DesiredState> {
+    if !windows {
+        return files(false).boxed();
+    }
+    let registry_values = proptest::collection::vec(registry::value(), 0..4);
+    let packages = proptest::collection::vec(registry::package(), 0..4);
+    (files(true), registry_values, packages)
+        .prop_map(|(mut desired, values, packages)| {
+            let mut taken = BTreeSet::new();
+            desired.registry_values.extend(values.into_iter().filter(|v| taken.insert(v.place.identity())));
+            desired.packages.extend(
+                packages.into_iter().filter(|p| {
+                    taken.insert(p.name.identity()) && taken.insert(Product::from(&p.installer).identity())
+                }),
+            );
+            desired
+        })
+        .boxed()
+}
+
+fn files(windows: bool) -> impl Strategy<Value = DesiredState> {
+    let entry = (path(windows), attributes(windows), drift(), proptest::option::weighted(0.7, source()));
     proptest::collection::vec(entry, 0..6).prop_map(|entries| {
         let mut desired = DesiredState::default();
         let mut taken: Vec<(HostPath, bool)> = Vec::new();
@@ -102,12 +131,18 @@ fn event(windows: bool) -> impl Strategy<Value = Event> {
         2 => Just(Event::Pass),
         1 => Just(Event::Disconnect),
         1 => Just(Event::Connect),
-        3 => (path(windows), proptest::option::weighted(0.7, node())).prop_map(|(path, node)| Event::Other(path, node)),
+        3 => (path(windows), proptest::option::weighted(0.7, node())).prop_map(|(path, node)| Event::Other(path.into(), node)),
+        if windows { 3 } else { 0 } => registry::other().prop_map(|(place, node)| Event::Other(place, node)),
+        if windows { 2 } else { 0 } => path(windows).prop_map(Event::Run),
     ]
 }
 
 fn history() -> impl Strategy<Value = (Vec<Event>, DesiredState)> {
     any::<bool>().prop_flat_map(|windows| (proptest::collection::vec(event(windows), 0..14), document(windows)))
+}
+
+fn two_documents() -> impl Strategy<Value = (DesiredState, DesiredState)> {
+    any::<bool>().prop_flat_map(|windows| (document(windows), document(windows)))
 }
 
 proptest! {
@@ -128,9 +163,19 @@ proptest! {
         world.nothing_is_left_behind()?;
         world.leaves_as_it_came()?;
     }
+}
+
+/// Each case is as many runs as there are steps.
+fn fewer() -> ProptestConfig {
+    let all = ProptestConfig::default();
+    ProptestConfig { failure_persistence: None, cases: all.cases / 4, ..all }
+}
+
+proptest! {
+    #![proptest_config(fewer())]
 
     #[test]
-    fn a_crash_at_every_step_leaves_the_old_or_the_new(first in document(false), second in document(false)) {
+    fn a_crash_at_every_step_leaves_the_old_or_the_new((first, second) in two_documents()) {
         let mut steps = 0;
         loop {
             let mut world = World::default();

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -12,13 +12,13 @@ use windlass::{
         apply::CrashPoint,
         contents::Contents,
         converge::{Converger, Outcome},
-        entries::Wanted,
+        entries::{Wanted, entries},
         host::memory::{MemoryHost, MemoryNode},
         place::Place,
         plan::Standing,
         store::{JournalEntry, LedgerEntry, MemoryContents, MemoryStore, Origin, ServiceRecord, Store, StoreError},
     },
-    model::{DesiredState, Digest, HostPath},
+    model::{DesiredState, Detect, Digest, HostPath, Installer, Platform, RegistryPlace, View},
 };
 
 use super::BYTES;
@@ -37,11 +37,12 @@ pub enum Event {
     /// Contents come.
     Connect,
     /// Somebody else puts something there, or removes what is there.
-    Other(HostPath, Option<MemoryNode>),
+    Other(Place, Option<MemoryNode>),
+    /// A service runs whose program this file is: until it stops, the file can neither be replaced nor removed.
+    Run(HostPath),
 }
 
 /// The machine, the agent's durable state, and what is remembered for judging.
-#[derive(Default)]
 pub struct World {
     host: Arc<MemoryHost>,
     store: Arc<MemoryStore>,
@@ -56,6 +57,36 @@ pub struct World {
     touched: BTreeSet<String>,
     /// Whatever stood in a document.
     named: BTreeSet<String>,
+    /// Programs of services that run.
+    running: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        let (host, running) = (Arc::new(MemoryHost::default()), Arc::new(Mutex::new(BTreeSet::new())));
+        let programs = running.clone();
+        host.set_in_use(move |path| programs.lock().expect("lock").contains(&path.identity()));
+        // As on every machine.
+        let software = software();
+        host.put_at(&software, Some(MemoryNode::Key));
+        Self {
+            host,
+            store: Arc::default(),
+            contents: Arc::default(),
+            agent: None,
+            desired: DesiredState::default(),
+            connected: false,
+            now: Duration::ZERO,
+            foreign: BTreeMap::new(),
+            touched: [software.identity()].into(),
+            named: BTreeSet::new(),
+            running,
+        }
+    }
+}
+
+fn software() -> Place {
+    Place::Key(RegistryPlace::parse(r"HKLM\SOFTWARE", "", View::Bits64).expect("place").holder())
 }
 
 impl World {
@@ -63,15 +94,15 @@ impl World {
     pub fn happens(&mut self, event: Event) {
         match event {
             Event::Desired(desired) => {
-                let paths = desired.files.iter().map(|f| &f.path).chain(desired.directories.iter().map(|d| &d.path));
-                self.named.extend(paths.map(HostPath::identity));
+                self.named.extend(entries(&desired).into_iter().map(|entry| entry.identity));
                 self.desired = desired;
             }
             Event::Crash(steps) => drop(self.crash_at(steps)),
             Event::Pass => drop(self.pass()),
             Event::Disconnect => self.connected = false,
             Event::Connect => self.connected = true,
-            Event::Other(path, node) => self.somebody_puts(&path, node),
+            Event::Other(place, node) => self.somebody_puts(&place, node),
+            Event::Run(path) => drop(self.running.lock().expect("lock").insert(path.identity())),
         }
     }
 
@@ -92,6 +123,7 @@ impl World {
             let before = (self.host.everything(), self.store.ledger());
             let outcome = self.pass().expect("the store works");
             self.now += Duration::from_secs(60);
+            self.stop_what_holds_files(&outcome);
             let pending = outcome.plan.standings.contains(&Standing::Pending);
             if outcome.finished && !pending && before == (self.host.everything(), self.store.ledger()) {
                 return;
@@ -114,9 +146,23 @@ impl World {
         agent.pass(&self.desired, &BTreeMap::new(), self.now, &|| false)
     }
 
+    /// As the supervisor does it: who names a file that is to be replaced, or is gone with it.
+    fn stop_what_holds_files(&self, outcome: &Outcome) {
+        let mut running = self.running.lock().expect("lock");
+        for path in outcome.files_in_use() {
+            running.remove(&path.identity());
+        }
+        for (thing, standing) in &outcome.plan.leftovers {
+            if matches!(standing, Standing::Failed(trouble) if trouble.reason == "InUse") {
+                running.remove(&thing.place().identity());
+            }
+        }
+    }
+
     fn fetch(&self) {
-        for file in &self.desired.files {
-            let (digest, salt) = (file.source.digest(), file.source.salt());
+        let of_files = self.desired.files.iter().map(|file| (file.source.digest(), file.source.salt()));
+        let of_packages = self.desired.packages.iter().map(|package| (package.installer.artifact().sha256, None));
+        for (digest, salt) in of_files.chain(of_packages) {
             if self.contents.has(&digest) {
                 continue;
             }
@@ -126,43 +172,31 @@ impl World {
         }
     }
 
-    fn somebody_puts(&mut self, path: &HostPath, node: Option<MemoryNode>) {
+    fn somebody_puts(&mut self, place: &Place, node: Option<MemoryNode>) {
         let tree = self.host.everything();
-        let is_directory = |p: &HostPath| matches!(tree.get(&p.identity()), Some(MemoryNode::Directory(_)));
-        if !above(path).iter().all(is_directory) {
+        let holds = |p: Place| matches!(tree.get(&p.identity()), Some(MemoryNode::Directory(_) | MemoryNode::Key));
+        if !place.above().all(holds) || self.running.lock().expect("lock").contains(&place.identity()) {
             return;
         }
-        self.host.put(path, None);
-        let gone: Vec<String> = self
-            .foreign
-            .keys()
-            .filter(|key| **key == path.identity() || HostPath::parse(key).expect("path").is_below(path))
-            .cloned()
-            .collect();
-        for key in gone {
-            self.foreign.remove(&key);
-        }
+        self.host.put_at(place, None);
+        let (itself, below) = (place.identity(), place.identity_below());
+        self.foreign.retain(|key, _| *key != itself && !key.starts_with(&below));
         // What lay below has gone with it.
-        for key in tree.keys() {
-            let below = HostPath::parse(key).expect("path");
-            if below.is_below(path) {
-                self.touched.insert(below.identity());
-            }
-        }
-        self.touched.insert(path.identity());
-        self.touched.extend(above(path).iter().map(HostPath::identity));
+        self.touched.extend(tree.into_keys().filter(|key| key.starts_with(&below)));
+        self.touched.insert(itself.clone());
+        self.touched.extend(place.above().map(|above| above.identity()));
         let Some(node) = node else { return };
-        self.host.put(path, Some(node.clone()));
+        self.host.put_at(place, Some(node.clone()));
         let owned = self
             .store
             .ledger()
             .expect("ledger")
             .into_iter()
-            .any(|(identity, entry)| identity == path.identity() && entry.origin == Origin::Created);
+            .any(|(identity, entry)| identity == itself && entry.origin == Origin::Created);
         let journaled =
-            self.store.journal().expect("journal").is_some_and(|j| j.entry.thing.place().identity() == path.identity());
+            self.store.journal().expect("journal").is_some_and(|j| j.entry.thing.place().identity() == itself);
         if !owned && !journaled {
-            self.foreign.insert(path.identity(), node);
+            self.foreign.insert(itself, node);
         }
     }
 
@@ -183,11 +217,20 @@ impl World {
                 (Wanted::Directory(_, attributes), Some(MemoryNode::Directory(ownership))) => {
                     prop_assert!(attributes.mode.is_none_or(|mode| mode.bits() == ownership.mode));
                 }
-                (Wanted::File(_, source, attributes), Some(MemoryNode::File(bytes, ownership))) => {
+                (Wanted::File(path, source, attributes), Some(MemoryNode::File(bytes, ownership))) => {
                     prop_assert_eq!(Digest::of_salted(source.salt(), bytes), source.digest());
                     prop_assert!(attributes.mode.is_none_or(|mode| mode.bits() == ownership.mode));
                     prop_assert!(attributes.owner.as_ref().is_none_or(|owner| *owner == ownership.owner));
-                    prop_assert!(!source.is_secret() || ownership.mode & 0o077 == 0 || attributes.mode.is_some());
+                    let is_open = path.platform() == Platform::Posix && ownership.mode & 0o077 != 0;
+                    prop_assert!(!source.is_secret() || !is_open || attributes.mode.is_some());
+                }
+                (Wanted::Value(_, data), Some(MemoryNode::Value(found))) => prop_assert_eq!(found, data),
+                (Wanted::Package(_, Installer::Msi { version, .. }), Some(MemoryNode::Product(found))) => {
+                    // What does not tell its version is taken for what is wanted.
+                    prop_assert!(found.is_none_or(|found| found == *version));
+                }
+                (Wanted::Package(_, Installer::Exe { detect, .. }), None) => {
+                    prop_assert!(tree.contains_key(&detected_at(detect).identity()));
                 }
                 other => prop_assert!(false, "{}: {other:?}", entry.thing()),
             }
@@ -223,10 +266,13 @@ impl World {
     /// Whatever the agent made is still wanted, or others have laid hands on it.
     pub fn nothing_is_left_behind(&self) -> Result<(), TestCaseError> {
         let mut wanted = BTreeSet::new();
-        let files = self.desired.files.iter().map(|f| &f.path);
-        for path in files.chain(self.desired.directories.iter().map(|d| &d.path)) {
-            wanted.insert(path.identity());
-            wanted.extend(above(path).iter().map(HostPath::identity));
+        for entry in entries(&self.desired) {
+            let mut places = vec![entry.place.clone()];
+            if let Wanted::Package(_, Installer::Exe { detect, .. }) = &entry.wanted {
+                places.push(detected_at(detect));
+            }
+            let above: Vec<Place> = places.iter().flat_map(Place::above).collect();
+            wanted.extend(places.iter().chain(&above).map(Place::identity));
         }
         for identity in self.host.everything().keys() {
             prop_assert!(!identity.contains(".windlass-"), "{identity} is left of an interrupted write");
@@ -266,8 +312,11 @@ impl World {
     }
 }
 
-fn above(path: &HostPath) -> Vec<HostPath> {
-    std::iter::successors(path.parent(), HostPath::parent).collect()
+fn detected_at(detect: &Detect) -> Place {
+    match detect {
+        Detect::RegistryValue { place, .. } => Place::Value(place.clone()),
+        Detect::File { path } => path.into(),
+    }
 }
 
 /// A store on the same fuse as the machine: what is not durable before the crash is not durable at all.

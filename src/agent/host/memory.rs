@@ -10,19 +10,33 @@ use std::{
     },
 };
 
-use super::{Host, HostError, Ownership, PathState, Reason, Removed, interim_name};
-use crate::model::{Access, Attributes, Digest, HostPath, NodeFacts, Salt};
+use super::{
+    Host, HostError, Ownership, PathState, ProductState, Reason, Removed, ValueState, interim_name,
+    memory_installer::Installations,
+};
+use crate::{
+    agent::{place::Place, product::Product},
+    model::{
+        Access, Attributes, Digest, HostPath, Installer, MsiVersion, NodeFacts, PackageName, ProductCode, RegistryData,
+        RegistryKey, RegistryPlace, Salt,
+    },
+};
 
-/// Directories and files in memory, of either platform.
-#[derive(Debug)]
+/// Directories, files, a registry and packages in memory, of either platform.
 pub struct MemoryHost {
     facts: NodeFacts,
     features: &'static [&'static str],
-    tree: Mutex<BTreeMap<String, MemoryNode>>,
+    tree: Mutex<Tree>,
     fuse: Fuse,
+    pub(super) installations: Mutex<Installations>,
+    in_use: Mutex<Option<InUse>>,
 }
 
-/// What lies at a path of a [`MemoryHost`].
+/// Everything there is, by `Place::identity`.
+pub(super) type Tree = BTreeMap<String, MemoryNode>;
+type InUse = Box<dyn Fn(&HostPath) -> bool + Send>;
+
+/// What lies at a place of a [`MemoryHost`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MemoryNode {
     /// A directory.
@@ -31,6 +45,14 @@ pub enum MemoryNode {
     File(Vec<u8>, Ownership),
     /// A link.
     Link,
+    /// A key of the registry.
+    Key,
+    /// A value of the registry.
+    Value(RegistryData),
+    /// A value of a type with this number, which no document names.
+    OtherValue(u32),
+    /// A product of Windows Installer.
+    Product(Option<MsiVersion>),
 }
 
 /// Steps that are left before nothing works any more; without end unless lit.
@@ -73,7 +95,14 @@ impl MemoryHost {
 
     /// An empty machine with these features.
     pub fn with_features(facts: NodeFacts, features: &'static [&'static str]) -> Self {
-        Self { facts, features, tree: Mutex::default(), fuse: Fuse::default() }
+        Self {
+            facts,
+            features,
+            tree: Mutex::default(),
+            fuse: Fuse::default(),
+            installations: Mutex::default(),
+            in_use: Mutex::default(),
+        }
     }
 
     /// Cuts this machine off at a step.
@@ -83,27 +112,52 @@ impl MemoryHost {
 
     /// Puts something at a path, as somebody other than the agent; `None` removes it and all below it.
     pub fn put(&self, path: &HostPath, node: Option<MemoryNode>) {
+        self.put_at(&path.into(), node);
+    }
+
+    /// The same at any place.
+    pub fn put_at(&self, place: &Place, node: Option<MemoryNode>) {
         let mut tree = self.tree();
+        let (itself, below) = (place.identity(), place.identity_below());
         match node {
-            Some(node) => drop(tree.insert(path.identity(), node)),
-            None => {
-                let below = |key: &str| HostPath::parse(key).is_ok_and(|key| key == *path || key.is_below(path));
-                tree.retain(|key, _| !below(key));
-            }
+            Some(node) => drop(tree.insert(itself, node)),
+            None => tree.retain(|key, _| *key != itself && !key.starts_with(&below)),
         }
     }
 
-    /// Everything there is, by `HostPath::identity`.
+    /// From now on, files of which this is true can neither be replaced nor removed, as those of running programs
+    /// on Windows.
+    pub fn set_in_use(&self, in_use: impl Fn(&HostPath) -> bool + Send + 'static) {
+        *self.in_use.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(in_use));
+    }
+
+    /// Everything there is, by `Place::identity`.
     pub fn everything(&self) -> BTreeMap<String, MemoryNode> {
         self.tree().clone()
     }
 
-    fn tree(&self) -> MutexGuard<'_, BTreeMap<String, MemoryNode>> {
+    fn expect_unused(&self, path: &HostPath) -> Result<(), HostError> {
+        let in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        match in_use.as_ref() {
+            Some(in_use) if in_use(path) => {
+                Err(HostError::new(Reason::InUse, format!("{path}: a running program uses it")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn tree(&self) -> MutexGuard<'_, Tree> {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn step(&self) -> Result<(), HostError> {
+    pub(super) fn step(&self) -> Result<(), HostError> {
         if self.fuse.step() { Ok(()) } else { Err(HostError::new(Reason::IoError, "the machine is cut off")) }
+    }
+}
+
+impl std::fmt::Debug for MemoryHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryHost").field("tree", &self.tree()).finish_non_exhaustive()
     }
 }
 
@@ -134,6 +188,7 @@ impl Host for MemoryHost {
                 PathState::File { digest: Digest::of_salted(salt, bytes), ownership: ownership.clone() }
             }
             Some(MemoryNode::Link) => PathState::Other("a link"),
+            Some(other) => return Err(misplaced(path, other)),
         })
     }
 
@@ -164,6 +219,7 @@ impl Host for MemoryHost {
             Some(MemoryNode::File(_, ownership)) => Some(ownership.clone()),
             Some(_) => return Err(wrong_kind(path, "expected a file or nothing")),
         };
+        self.expect_unused(path)?;
         let mode = match (attributes.mode, &before) {
             (Some(mode), _) => mode.bits(),
             (None, _) if secret => 0o600,
@@ -197,7 +253,7 @@ impl Host for MemoryHost {
                 *ownership = apply(attributes, ownership.clone())?;
                 Ok(())
             }
-            Some(MemoryNode::Link) => Err(wrong_kind(path, "a link is in its place, expected a file or directory")),
+            Some(_) => Err(wrong_kind(path, "a link is in its place, expected a file or directory")),
             None => Err(HostError::new(Reason::IoError, format!("set attributes of {path}: it is not there"))),
         }
     }
@@ -211,6 +267,7 @@ impl Host for MemoryHost {
         if matches!(tree.get(&path.identity()), Some(MemoryNode::Directory(_))) {
             return Err(wrong_kind(path, "a directory is in its place, expected a file"));
         }
+        self.expect_unused(path)?;
         tree.remove(&path.identity());
         tree.remove(&interim_of(path));
         Ok(())
@@ -227,17 +284,82 @@ impl Host for MemoryHost {
             Some(MemoryNode::Directory(_)) => {}
             Some(_) => return Err(wrong_kind(path, "expected a directory")),
         }
-        let holds_something = tree.keys().any(|key| HostPath::parse(key).is_ok_and(|key| key.is_below(path)));
-        if holds_something {
-            return Ok(Removed::NotEmpty);
+        Ok(remove_if_empty(&mut tree, &path.into()))
+    }
+
+    fn observe_value(&self, place: &RegistryPlace) -> Result<ValueState, HostError> {
+        Ok(match self.tree().get(&place.identity()) {
+            Some(MemoryNode::Value(data)) => ValueState::Holds(data.clone()),
+            Some(MemoryNode::OtherValue(kind)) => ValueState::Other { kind: *kind, bytes: 0 },
+            _ => ValueState::Absent,
+        })
+    }
+
+    fn observe_key(&self, key: &RegistryKey) -> Result<bool, HostError> {
+        Ok(self.tree().contains_key(&key.identity()))
+    }
+
+    fn create_key(&self, key: &RegistryKey) -> Result<(), HostError> {
+        self.step()?;
+        let mut tree = self.tree();
+        if let Some(parent) = key.parent().filter(|parent| !tree.contains_key(&parent.identity())) {
+            return Err(HostError::new(Reason::IoError, format!("{key}: its key {parent} is not there")));
         }
-        tree.remove(&path.identity());
-        Ok(Removed::Gone)
+        match tree.insert(key.identity(), MemoryNode::Key) {
+            None => Ok(()),
+            Some(_) => Err(HostError::new(Reason::WrongKind, format!("{key}: it is there, expected nothing"))),
+        }
+    }
+
+    fn set_value(&self, place: &RegistryPlace, data: &RegistryData) -> Result<(), HostError> {
+        self.step()?;
+        let mut tree = self.tree();
+        if !tree.contains_key(&place.holder().identity()) {
+            return Err(HostError::new(Reason::IoError, format!("{place}: its key is not there")));
+        }
+        tree.insert(place.identity(), MemoryNode::Value(data.clone()));
+        Ok(())
+    }
+
+    fn remove_value(&self, place: &RegistryPlace) -> Result<(), HostError> {
+        self.step()?;
+        self.tree().remove(&place.identity());
+        Ok(())
+    }
+
+    fn remove_key(&self, key: &RegistryKey) -> Result<Removed, HostError> {
+        self.step()?;
+        Ok(remove_if_empty(&mut self.tree(), &Place::Key(key.clone())))
+    }
+
+    fn observe_product(&self, code: &ProductCode) -> Result<ProductState, HostError> {
+        Ok(self.find_product(code))
+    }
+
+    fn install(&self, name: &PackageName, installer: &Installer, file: &mut dyn Read) -> Result<(), HostError> {
+        self.run_installer(name, installer, file)
+    }
+
+    fn uninstall(&self, name: &PackageName, product: &Product) -> Result<(), HostError> {
+        self.run_uninstaller(name, product)
+    }
+
+    fn restart_pending(&self) -> bool {
+        self.waits_for_restart()
     }
 }
 
+pub(super) fn remove_if_empty(tree: &mut Tree, place: &Place) -> Removed {
+    let below = place.identity_below();
+    if tree.keys().any(|key| key.starts_with(&below)) {
+        return Removed::NotEmpty;
+    }
+    tree.remove(&place.identity());
+    Removed::Gone
+}
+
 /// Whether all directories above it are there; an error where one of them is something else.
-fn parent_is_there(tree: &BTreeMap<String, MemoryNode>, path: &HostPath) -> Result<bool, HostError> {
+fn parent_is_there(tree: &Tree, path: &HostPath) -> Result<bool, HostError> {
     let Some(parent) = path.parent() else { return Ok(true) };
     if !parent_is_there(tree, &parent)? {
         return Ok(false);
@@ -249,10 +371,11 @@ fn parent_is_there(tree: &BTreeMap<String, MemoryNode>, path: &HostPath) -> Resu
             Err(HostError::new(Reason::LinkInPath, format!("{parent} is a link, expected a directory")))
         }
         Some(MemoryNode::File(..)) => Err(wrong_kind(&parent, "a file is in its place, expected a directory")),
+        Some(other) => Err(misplaced(&parent, other)),
     }
 }
 
-fn expect_parent(tree: &BTreeMap<String, MemoryNode>, path: &HostPath) -> Result<(), HostError> {
+fn expect_parent(tree: &Tree, path: &HostPath) -> Result<(), HostError> {
     if parent_is_there(tree, path)? {
         return Ok(());
     }
@@ -294,6 +417,10 @@ fn apply(attributes: &Attributes, mut ownership: Ownership) -> Result<Ownership,
     ownership.read_only = attributes.read_only.unwrap_or(ownership.read_only);
     ownership.hidden = attributes.hidden.unwrap_or(ownership.hidden);
     Ok(ownership)
+}
+
+fn misplaced(path: &HostPath, node: &MemoryNode) -> HostError {
+    wrong_kind(path, &format!("{node:?} was put there, which no file system holds"))
 }
 
 fn wrong_kind(path: &HostPath, why: &str) -> HostError {

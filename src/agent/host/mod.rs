@@ -5,6 +5,7 @@ mod hashes;
 #[cfg(unix)]
 pub mod linux;
 pub mod memory;
+pub mod memory_installer;
 pub mod memory_services;
 pub mod win32_errors;
 #[cfg(windows)]

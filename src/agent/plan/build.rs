@@ -8,12 +8,13 @@ use crate::{
     agent::{
         difference::Difference,
         entries::{Entry, Wanted},
-        host::{PathState, Reason},
+        host::Reason,
+        observe::State,
         place::{Kind, Place, Thing},
         retry::Trouble,
         store::{LedgerEntry, Origin},
     },
-    model::{Attributes, Drift},
+    model::{Attributes, Drift, PackageName},
 };
 
 /// What is known once all entries were looked at.
@@ -30,6 +31,8 @@ pub(super) struct Builder<'p> {
     ordered: Vec<Action>,
     /// Contents are on their way.
     awaits_contents: bool,
+    /// What is not a package is still to take its place: no installer runs before.
+    holds_installs: bool,
 }
 
 /// How each entry stands, in their order, and what follows.
@@ -42,8 +45,13 @@ pub(super) fn build<'p>(situation: &'p Situation<'p>) -> (Builder<'p>, Vec<Stand
         making: BTreeMap::new(),
         ordered: Vec::new(),
         awaits_contents: false,
+        holds_installs: false,
     };
-    let standings = situation.entries.iter().map(|entry| builder.stand(entry)).collect();
+    let packages = situation.entries.iter().position(|entry| entry.kind() == Kind::Package);
+    let (others, packages) = situation.entries.split_at(packages.unwrap_or(situation.entries.len()));
+    let mut standings: Vec<Standing> = others.iter().map(|entry| builder.stand(entry)).collect();
+    builder.holds_installs = builder.is_building();
+    standings.extend(packages.iter().map(|entry| builder.stand(entry)));
     (builder, standings)
 }
 
@@ -69,7 +77,9 @@ impl Builder<'_> {
 
     /// Whether anything is still to take its place.
     pub(super) fn is_building(&self) -> bool {
-        self.awaits_contents || self.ordered.iter().any(|action| action.deed != Deed::Note)
+        self.awaits_contents
+            || !self.making_way.is_empty()
+            || self.ordered.iter().any(|action| action.deed != Deed::Note)
     }
 
     fn stand(&mut self, entry: &Entry) -> Standing {
@@ -87,12 +97,12 @@ impl Builder<'_> {
         };
         let carried_out = match managed {
             Some(managed) => managed.carried_out == entry.wish,
-            None => self.s.ledger_lost && *seen != PathState::Absent,
+            None => self.s.ledger_lost && *seen != State::Absent,
         };
         let audited = entry.drift == Drift::Audit && carried_out;
         let difference = Difference::between(entry, seen);
         let origin = match (managed, seen) {
-            (_, PathState::Absent) => Origin::Created,
+            (_, State::Absent) => Origin::Created,
             (Some(managed), _) if managed.thing.kind() == entry.kind() => managed.origin,
             _ => Origin::Adopted,
         };
@@ -141,10 +151,12 @@ impl Builder<'_> {
         holders.reverse();
         for holder in holders {
             match self.s.observed.at(&holder) {
-                Ok(PathState::Directory(_)) => {}
-                Ok(PathState::Absent) => return Some(self.stand_below_absent(entry, &holder)),
-                Ok(PathState::File { .. }) => return Some(self.clear_away(&holder, Kind::Directory, "a file")),
-                Ok(PathState::Other(kind)) => return Some(self.clear_away(&holder, Kind::Directory, kind)),
+                Ok(State::Directory(_) | State::Key) => {}
+                Ok(State::Absent) => return Some(self.stand_below_absent(entry, &holder)),
+                Ok(State::File { .. }) => return Some(self.clear_away(&holder, Kind::Directory, "a file")),
+                Ok(State::Other(kind)) => return Some(self.clear_away(&holder, Kind::Directory, kind)),
+                // These hold nothing, and lie at places of their own.
+                Ok(State::Value(_) | State::OtherValue { .. } | State::Package { .. }) => {}
                 Err(error) => return Some(Standing::Failed(error.clone().into())),
             }
         }
@@ -174,7 +186,12 @@ impl Builder<'_> {
             return standing.clone();
         }
         let (thing, deed) = match holder {
-            Place::Path(path) => (Thing::Directory(path.clone()), Deed::CreateDirectory(Attributes::default())),
+            Place::Path(path) => {
+                (Thing::Directory(path.clone()), Deed::CreateDirectory(path.clone(), Attributes::default()))
+            }
+            Place::Key(key) => (Thing::Key(key.clone()), Deed::CreateKey(key.clone())),
+            // These hold nothing.
+            Place::Value(_) | Place::Package(..) => return Standing::Pending,
         };
         let afterwards = LedgerEntry { thing: thing.clone(), origin: Origin::Created, carried_out: String::new() };
         let action = Action { thing, wish: IMPLICIT.to_owned(), deed, afterwards: Some(afterwards), was_absent: true };
@@ -194,9 +211,11 @@ impl Builder<'_> {
             format!("{found} that windlass did not create is at {place}; expected {}", expected.expected()),
         );
         let Some(managed) = self.s.ledger.get(&identity) else { return Standing::Failed(in_the_way) };
-        let deed = match (managed.thing.kind(), self.s.observed.at(place)) {
-            (Kind::File, Ok(PathState::File { .. })) => Deed::RemoveFile,
-            (Kind::Directory, Ok(PathState::Directory(_))) => Deed::RemoveDirectory { or_leave: false },
+        let deed = match (&managed.thing, self.s.observed.at(place)) {
+            (Thing::File(path), Ok(State::File { .. })) => Deed::RemoveFile(path.clone()),
+            (Thing::Directory(path), Ok(State::Directory(_))) => {
+                Deed::RemoveDirectory { path: path.clone(), or_leave: false }
+            }
             _ => return Standing::Failed(in_the_way),
         };
         let is_wanted = self.wanted.get(identity.as_str()).is_some_and(|entry| entry.kind() == managed.thing.kind());
@@ -215,8 +234,14 @@ impl Builder<'_> {
         last.map_or(Standing::Pending, |(trouble, _)| Standing::Failed(trouble.clone()))
     }
 
+    /// Whether an entry wants a package of this name.
+    pub(super) fn wants(&self, name: &PackageName) -> bool {
+        let is_it = |entry: &Entry| matches!(&entry.wanted, Wanted::Package(wanted, _) if wanted == name);
+        self.s.entries.iter().any(is_it)
+    }
+
     fn act(&mut self, entry: &Entry, deed: Deed, afterwards: LedgerEntry) -> Standing {
-        let was_absent = matches!(self.s.observed.at(&entry.place), Ok(PathState::Absent));
+        let was_absent = matches!(self.s.observed.at(&entry.place), Ok(State::Absent));
         let (thing, wish) = (entry.thing(), entry.wish.clone());
         let action = Action { thing, wish, deed, afterwards: Some(afterwards), was_absent };
         // Failed until it works, also while it is tried again: what is told does not flap.
@@ -226,7 +251,8 @@ impl Builder<'_> {
     /// Orders an action if it is due; why it did not work last time.
     fn begin(&mut self, action: Action) -> Option<Trouble> {
         let last = self.s.retries.last(&action.place().identity(), &action.wish, self.s.now);
-        if last.is_none_or(|(_, due)| due) {
+        let waits = self.holds_installs && action.deed.is_by_installer();
+        if !waits && last.is_none_or(|(_, due)| due) {
             self.ordered.push(action);
         }
         last.map(|(trouble, _)| trouble.clone())
@@ -251,14 +277,22 @@ impl Builder<'_> {
 /// What makes an entry that differs so what it should be.
 fn deed(entry: &Entry, difference: &Difference) -> Deed {
     match (&entry.wanted, difference) {
-        (Wanted::Directory(_, attributes) | Wanted::File(_, _, attributes), Difference::Attributes(_)) => {
-            Deed::SetAttributes(attributes.clone())
+        (Wanted::Directory(path, attributes) | Wanted::File(path, _, attributes), Difference::Attributes(_)) => {
+            Deed::SetAttributes(path.clone(), attributes.clone())
         }
-        (Wanted::Directory(_, attributes), _) => Deed::CreateDirectory(attributes.clone()),
-        (Wanted::File(_, source, attributes), _) => Deed::WriteFile(source.clone(), attributes.clone()),
+        (Wanted::Directory(path, attributes), _) => Deed::CreateDirectory(path.clone(), attributes.clone()),
+        (Wanted::File(path, source, attributes), _) => {
+            Deed::WriteFile(path.clone(), source.clone(), attributes.clone())
+        }
+        (Wanted::Value(place, data), _) => Deed::SetValue(place.clone(), data.clone()),
+        (Wanted::Package(name, installer), _) => Deed::Install(name.clone(), installer.clone()),
     }
 }
 
 fn waiting_for(holder: &Place, why: &str) -> Standing {
-    Standing::Failed(Trouble::new("WaitingForDirectory", format!("the directory {holder} {why}")))
+    let (reason, what) = match holder {
+        Place::Key(_) => ("WaitingForKey", "registry key"),
+        _ => ("WaitingForDirectory", "directory"),
+    };
+    Standing::Failed(Trouble::new(reason, format!("the {what} {holder} {why}")))
 }

@@ -2,8 +2,10 @@
 
 use super::{Action, Deed, REMOVAL, Standing, build::Builder};
 use crate::agent::{
-    host::{PathState, Reason},
+    host::Reason,
+    observe::State,
     place::{Kind, Thing},
+    product::Product,
     store::{LedgerEntry, Origin},
 };
 
@@ -47,27 +49,41 @@ pub(super) fn prune(builder: &Builder<'_>) -> (Vec<Action>, Vec<(Thing, Standing
 
 fn end(builder: &Builder<'_>, identity: &str, managed: &LedgerEntry) -> End {
     let place = managed.thing.place();
-    match (managed.origin, managed.thing.kind(), builder.s.observed.at(&place)) {
-        (Origin::Adopted, ..) => End::Goes(Deed::Note),
-        (Origin::Created, Kind::Directory, Ok(PathState::Directory(_))) => {
+    if managed.origin == Origin::Adopted {
+        return End::Goes(Deed::Note);
+    }
+    let seen = match builder.s.observed.at(&place) {
+        Ok(seen) => seen,
+        // Something else took the place of a directory above: what was created is not there any more.
+        Err(e) if matches!(e.reason, Reason::WrongKind | Reason::LinkInPath) => return End::Goes(Deed::Note),
+        Err(error) => return End::Stuck(Standing::Failed(error.clone().into())),
+    };
+    let removal = match (&managed.thing, seen) {
+        (Thing::Directory(path), State::Directory(_)) => Deed::RemoveDirectory { path: path.clone(), or_leave: true },
+        (Thing::Key(key), State::Key) => Deed::RemoveKey(key.clone()),
+        (Thing::File(path), State::File { .. }) => Deed::RemoveFile(path.clone()),
+        (Thing::Value(place), State::Value(_) | State::OtherValue { .. }) => Deed::RemoveValue(place.clone()),
+        // Its program would remove what the entry of that name has put in its place.
+        (Thing::Package(name, Product::Exe { .. }), _) if builder.wants(name) => Deed::Note,
+        (Thing::Package(name, product), State::Package { .. }) if product.is_removable() => {
+            Deed::Uninstall(name.clone(), product.clone())
+        }
+        // What was created is not there any more, or nothing removes it.
+        _ => Deed::Note,
+    };
+    match managed.thing.kind() {
+        Kind::Directory | Kind::Key if removal != Deed::Note => {
             if builder.above.contains(identity) {
                 // Still needed by what lies in it.
                 End::Stays
             } else if builder.owns_below(&place) {
                 End::Waits
             } else {
-                End::Goes(Deed::RemoveDirectory { or_leave: true })
+                End::Goes(removal)
             }
         }
-        (Origin::Created, Kind::File, Ok(PathState::File { .. })) if builder.making_way.contains_key(identity) => {
-            End::Stays
-        }
-        (Origin::Created, Kind::File, Ok(PathState::File { .. })) => End::Goes(Deed::RemoveFile),
-        (Origin::Created, _, Ok(_)) => End::Goes(Deed::Note),
-        // Something else took the place of a directory above: what was created is not there any more.
-        (Origin::Created, _, Err(e)) if matches!(e.reason, Reason::WrongKind | Reason::LinkInPath) => {
-            End::Goes(Deed::Note)
-        }
-        (Origin::Created, _, Err(error)) => End::Stuck(Standing::Failed(error.clone().into())),
+        // It makes way.
+        _ if builder.making_way.contains_key(identity) => End::Stays,
+        _ => End::Goes(removal),
     }
 }

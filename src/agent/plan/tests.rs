@@ -1,5 +1,8 @@
 //! Plans as a table: what is desired, what is there, what is owned, and what follows.
 
+mod packages;
+mod registry;
+
 use super::*;
 use crate::{
     agent::{
@@ -44,6 +47,7 @@ impl Table {
     fn audited(mut self) -> Self {
         self.desired.files.iter_mut().for_each(|file| file.drift = Drift::Audit);
         self.desired.directories.iter_mut().for_each(|directory| directory.drift = Drift::Audit);
+        self.desired.registry_values.iter_mut().for_each(|value| value.drift = Drift::Audit);
         self
     }
 
@@ -62,10 +66,14 @@ impl Table {
         self
     }
 
-    fn owned(mut self, at: &str, thing: fn(HostPath) -> Thing, origin: Origin) -> Self {
+    fn owned(self, at: &str, thing: fn(HostPath) -> Thing, origin: Origin) -> Self {
+        self.manages(thing(path(at)), origin)
+    }
+
+    fn manages(mut self, thing: Thing, origin: Origin) -> Self {
+        let at = thing.place().identity();
         let carried_out = entries(&self.desired).into_iter().find(|e| e.identity == at).map(|e| e.wish);
-        let entry = LedgerEntry { thing: thing(path(at)), origin, carried_out: carried_out.unwrap_or_default() };
-        self.ledger.insert(at.into(), entry);
+        self.ledger.insert(at, LedgerEntry { thing, origin, carried_out: carried_out.unwrap_or_default() });
         self
     }
 
