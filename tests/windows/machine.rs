@@ -33,7 +33,7 @@ impl Machine {
         let copied = Command::new("cp").arg("-a").arg(&ready).arg(&prefix).status().expect("cp");
         assert!(copied.success(), "copy {} to {}", ready.display(), prefix.display());
         let log = world.path(&format!("{name}.log"));
-        for program in ["windlass-agent.exe", "windlass-service-host.exe", "windlass-test-service.exe"] {
+        for program in ["windlass-agent.exe", "windlass-test-service.exe"] {
             let from = given("WINDLASS_WINDOWS_DIST").join(program);
             fs::copy(&from, prefix.join("drive_c").join(program))
                 .unwrap_or_else(|error| panic!("copy {}: {error}", from.display()));
@@ -72,13 +72,6 @@ impl Machine {
         let text = String::from_utf8_lossy(&self.run(&["sc", "query", name]).stdout).into_owned();
         let line = text.lines().find(|line| line.contains("STATE"))?;
         line.split_whitespace().last().map(str::to_owned)
-    }
-
-    /// What `reg query` says a value holds.
-    pub fn registry(&self, key: &str, name: &str) -> Option<String> {
-        let text = String::from_utf8_lossy(&self.run(&["reg", "query", key, "/v", name]).stdout).into_owned();
-        let line = text.lines().find(|line| line.trim_start().starts_with(name))?;
-        line.split("    ").filter(|part| !part.is_empty()).nth(2).map(|data| data.trim().to_owned())
     }
 
     /// Takes the node's enrollment, as a person carries it to the machine, and starts the agent.
@@ -149,7 +142,7 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("bound").port()
 }
 
-pub fn given(variable: &str) -> PathBuf {
+fn given(variable: &str) -> PathBuf {
     match env::var_os(variable) {
         Some(path) => PathBuf::from(path),
         None => panic!("{variable} is not set; run: hack/test windows"),

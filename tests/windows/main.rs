@@ -6,9 +6,6 @@
 #[path = "../behaviour/parts/mod.rs"]
 mod parts;
 
-mod agent_msi;
 mod machine;
-mod packages;
-mod registry;
 mod road;
 mod services;

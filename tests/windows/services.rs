@@ -5,7 +5,7 @@ use windlass::api::{EdgeNode, ServiceStatus};
 
 use crate::{
     machine::{Machine, free_port, inline},
-    parts::{Node, World, condition, until},
+    parts::{Node, World, until},
 };
 
 const ORDER: &str = r"C:\order.txt";
@@ -28,11 +28,6 @@ pub fn order(machine: &Machine) -> Vec<String> {
 
 fn status<'n>(node: &'n EdgeNode, name: &str) -> Option<&'n ServiceStatus> {
     node.status.as_ref()?.services.iter().find(|service| service.name == name)
-}
-
-fn failure<'n>(node: &'n EdgeNode, resource: &str) -> Option<&'n str> {
-    let failures = &node.status.as_ref()?.failures;
-    failures.iter().find(|failure| failure.resource == resource).map(|failure| failure.message.as_str())
 }
 
 async fn until_line(machine: &Machine, line: &str) {
@@ -143,42 +138,6 @@ async fn a_changed_file_restarts_the_service_that_names_it() {
 }
 
 #[tokio::test]
-async fn a_failed_dependency_stops_its_chain_and_no_other() {
-    let world = World::new().await;
-    let _operator = world.operator().await;
-    let mut machine = Machine::new(&world, "press-07");
-    let mut broken = service("db", json!({}), &[]);
-    broken["command"] = json!([r"C:\nothing\here.exe"]);
-    let services = [broken, service("app", json!({"dependsOn": ["db"]}), &[]), service("other", json!({}), &[])];
-    let node = world.node("press-07", json!({"services": services})).await;
-    machine.enroll(&node).await;
-    let unhealthy = node
-        .until("has the other service running", |node| {
-            status(node, "other").is_some_and(|other| other.ready) && failure(node, "service app").is_some()
-        })
-        .await;
-    assert!(failure(&unhealthy, "service app").unwrap().contains("db"), "{unhealthy:?}");
-    assert!(!order(&machine).contains(&"app running".to_owned()));
-    assert_eq!(condition(&unhealthy, "Healthy").unwrap().status, "False");
-}
-
-#[tokio::test]
-async fn an_adopted_service_keeps_its_configuration_and_goes_on_when_its_entry_goes() {
-    let world = World::new().await;
-    let _operator = world.operator().await;
-    let mut machine = Machine::new(&world, "press-07");
-    let command = format!(r"C:\windlass-test-service.exe service press --log {ORDER}");
-    let created = machine.run(&["sc", "create", "press", "binPath=", &command]);
-    assert!(created.status.success(), "{created:?}");
-    let node = ready(&world, &mut machine, json!({"services": [service("press", json!({}), &[])]})).await;
-    let before = node.get().await;
-    node.apply(json!({})).await;
-    node.until_newer(&before).await;
-    assert_eq!(machine.service_state("press").as_deref(), Some("RUNNING"));
-    assert!(!order(&machine).contains(&"press stopped".to_owned()));
-}
-
-#[tokio::test]
 async fn services_outlive_the_agent_and_come_back_after_a_reboot_without_a_network() {
     let world = World::new().await;
     let mut operator = world.operator().await;
@@ -202,25 +161,4 @@ async fn services_outlive_the_agent_and_come_back_after_a_reboot_without_a_netwo
     assert_eq!(said.iter().rfind(|line| line.ends_with("running")).unwrap(), "app running", "{said:?}");
     operator.start_again().await;
     node.until_ready().await;
-}
-
-#[tokio::test]
-async fn a_program_that_is_no_service_runs_as_one() {
-    let world = World::new().await;
-    let _operator = world.operator().await;
-    let mut machine = Machine::new(&world, "press-07");
-    let command = json!([r"C:\windlass-test-service.exe", "program", "kiosk", "--log", ORDER]);
-    let wrapped =
-        json!({"name": "kiosk", "command": command, "account": "LocalSystem", "wrap": true, "stopTimeoutSeconds": 10});
-    let node = ready(&world, &mut machine, json!({"services": [wrapped]})).await;
-    until_line(&machine, "kiosk ready").await;
-    assert_eq!(machine.service_state("kiosk").as_deref(), Some("RUNNING"));
-    machine.kill();
-    machine.start();
-    node.until_ready().await;
-    let before = node.get().await;
-    node.apply(json!({})).await;
-    node.until_newer(&before).await;
-    assert_eq!(order(&machine), ["kiosk running", "kiosk ready", "kiosk stopping", "kiosk stopped"]);
-    assert_eq!(machine.service_state("kiosk"), None);
 }

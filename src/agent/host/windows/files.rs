@@ -45,7 +45,8 @@ impl Host for WindowsHost {
     }
 
     fn features(&self) -> &'static [&'static str] {
-        features::ALL
+        // The registry, packages and wrapped programs are refused as a whole, before anything is half done.
+        &[features::SERVICE_PASSWORD, features::WINDOWS_ATTRIBUTES]
     }
 
     fn spelled(&self, attributes: &Attributes) -> Attributes {
