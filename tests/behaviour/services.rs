@@ -217,7 +217,7 @@ async fn a_failing_liveness_probe_restarts_the_service() {
     let sick = agent.machine.path("sick");
     let probe = json!({"exec": {"command": ["/bin/sh", "-c", format!("! test -e {sick}")]}, "periodSeconds": 1, "failureThreshold": 2});
     let spec =
-        json!({"services": [with(with(agent.machine.service("press"), json!({"livenessProbe": probe})), quick(0))]});
+        json!({"services": [with(with(agent.machine.service("press"), json!({"livenessProbe": probe})), quick(1))]});
     let node = enrolled(&world, &mut agent, spec).await;
     node.until_ready().await;
     agent.machine.until_started("press", 1).await;
