@@ -136,12 +136,6 @@ pub fn inline(path: &str, text: &str) -> Value {
     json!({"path": path, "source": {"inline": text}})
 }
 
-/// A port that nobody listens on.
-pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("bound").port()
-}
-
 fn given(variable: &str) -> PathBuf {
     match env::var_os(variable) {
         Some(path) => PathBuf::from(path),
