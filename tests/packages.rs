@@ -188,3 +188,12 @@ fn a_package_that_its_uninstaller_leaves_there_is_told_and_tried_again() {
     assert_eq!(machine.pass(&with(&[])).plan.leftovers, []);
     assert!(!machine.is_there(&package(1)) && !machine.host.restart_pending());
 }
+
+#[test]
+fn two_packages_that_are_found_alike_come_to_rest() {
+    let mut machine = Machine::new();
+    let mut twin = package(1);
+    twin.name = PackageName::parse("twin").expect("name");
+    let outcome = machine.pass(&with(&[package(1), twin]));
+    assert_eq!((outcome.plan.standings, outcome.begun), (vec![Standing::InPlace], 1));
+}

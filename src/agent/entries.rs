@@ -1,6 +1,8 @@
 //! What a document wants of the machine, but for services, in one form and in the order in which it is carried
 //! out. Pure.
 
+use std::collections::BTreeSet;
+
 use super::{
     place::{Kind, Place, Thing},
     product::Product,
@@ -78,6 +80,9 @@ pub fn entries(desired: &DesiredState) -> Vec<Entry> {
     entries.extend(registry_values.iter().map(|v| entry(Wanted::Value(v.place.clone(), v.data.clone()), v.drift)));
     let package = |name: &PackageName, installer: &Installer| Wanted::Package(name.clone(), installer.clone());
     entries.extend(packages.iter().map(|p| entry(package(&p.name, &p.installer), Drift::Enforce)));
+    // The operator lets none be named twice: two that want different things of one place would never come to rest.
+    let mut named = BTreeSet::new();
+    entries.retain(|entry| named.insert(entry.identity.clone()));
     entries
 }
 

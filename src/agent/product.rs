@@ -36,12 +36,7 @@ impl Product {
     pub fn identity(&self) -> String {
         match self {
             Self::Msi(code) => code.to_string(),
-            Self::Exe { detect: Detect::File { path }, .. } => path.identity(),
-            Self::Exe { detect: Detect::RegistryValue { place, equals }, .. } => {
-                // No name of a value holds a control character.
-                let equals = equals.as_ref().map(|text| format!("\u{1}{text}")).unwrap_or_default();
-                place.identity() + &equals
-            }
+            Self::Exe { detect, .. } => detect.identity(),
         }
     }
 

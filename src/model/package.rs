@@ -68,6 +68,20 @@ pub enum Detect {
     },
 }
 
+impl Detect {
+    /// What all spellings of one detection share.
+    pub fn identity(&self) -> String {
+        match self {
+            Self::File { path } => path.identity(),
+            Self::RegistryValue { place, equals } => {
+                // No name of a value holds a control character.
+                let equals = equals.as_ref().map(|text| format!("\u{1}{text}")).unwrap_or_default();
+                place.identity() + &equals
+            }
+        }
+    }
+}
+
 /// What Windows Installer knows a product by: `{GUID}` in upper case.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProductCode(String);

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::timeout;
 use windlass::{
     agent::{
         host::{
@@ -59,7 +60,9 @@ async fn values_and_packages_are_brought_in_place_and_counted() {
     node.supervise().await;
     let revision = node.deliver(&with_registry_and_package());
     let sha256 = Digest::of(b"msi");
-    node.artifacts.clone().wait_for(|wanted| wanted.iter().any(|a| a.sha256 == sha256)).await.expect("asked for");
+    let mut artifacts = node.artifacts.clone();
+    let asked = artifacts.wait_for(|wanted| wanted.iter().any(|a| a.sha256 == sha256));
+    timeout(Duration::from_secs(600), asked).await.expect("in time").expect("running");
     node.bring(b"msi");
     let report = node.until_applied(&revision).await;
     assert_eq!((report.resources.total, report.resources.in_desired_state), (2, 2));
@@ -160,7 +163,7 @@ async fn a_program_that_runs_is_replaced_once_its_service_has_stopped_and_no_fai
             };
             if !now.files_to_release.is_empty() && supervised.load(Ordering::Relaxed) {
                 tell(ServicePhase::Stopping, false);
-                tokio::time::sleep(Duration::from_secs(7)).await;
+                tokio::time::sleep(Duration::from_secs(9)).await;
                 supervised.store(false, Ordering::Relaxed);
             }
             if now.files_in_place.len() == 1 {
@@ -198,7 +201,7 @@ async fn a_program_that_runs_is_replaced_once_its_service_has_stopped_and_no_fai
     let revision = node.deliver(&with(b"two"));
     node.bring(b"two");
     node.until_applied(&revision).await;
-    assert!((7..9).contains(&began.elapsed().as_secs()), "at once when it has stopped: {:?}", began.elapsed());
+    assert!((9..11).contains(&began.elapsed().as_secs()), "at once when it has stopped: {:?}", began.elapsed());
     assert_eq!(
         node.host
             .everything()

@@ -18,12 +18,13 @@ pub(super) fn packages(check: &mut Check, entries: &[PackageEntry]) -> Vec<Packa
     let mut packages: Vec<Package> = Vec::new();
     let mut names: HashMap<String, usize> = HashMap::new();
     let mut codes: HashMap<ProductCode, usize> = HashMap::new();
+    let mut detections: HashMap<String, usize> = HashMap::new();
     for (i, PackageEntry { name, msi, exe }) in entries.iter().enumerate() {
         let field = format!("spec.packages[{i}]");
         let name = self::name(check, &format!("{field}.name"), i, name, &mut names);
         let installer = match (msi, exe) {
             (Some(entry), None) => msi_of(check, &format!("{field}.msi"), i, entry, &mut codes),
-            (None, Some(entry)) => exe_of(check, &format!("{field}.exe"), entry),
+            (None, Some(entry)) => exe_of(check, &format!("{field}.exe"), i, entry, &mut detections),
             _ => {
                 check.error(field, Reason::InvalidPackage, "set exactly one of msi and exe");
                 None
@@ -110,7 +111,13 @@ fn properties(check: &mut Check, field: &str, entries: &[PropertyEntry]) -> Vec<
     properties
 }
 
-fn exe_of(check: &mut Check, field: &str, entry: &ExePackage) -> Option<Installer> {
+fn exe_of(
+    check: &mut Check,
+    field: &str,
+    index: usize,
+    entry: &ExePackage,
+    detections: &mut HashMap<String, usize>,
+) -> Option<Installer> {
     let ExePackage { artifact, arguments, uninstall_command, detect, success_exit_codes } = entry;
     let artifact = paths::artifact(check, &format!("{field}.artifact"), artifact);
     probes::arguments(check, &format!("{field}.arguments"), arguments, 0);
@@ -119,6 +126,10 @@ fn exe_of(check: &mut Check, field: &str, entry: &ExePackage) -> Option<Installe
         false => probes::command(check, &format!("{field}.uninstallCommand"), uninstall_command),
     };
     let detect = self::detect(check, &format!("{field}.detect"), detect);
+    if let Some(other) = detect.as_ref().and_then(|detect| detections.insert(detect.identity(), index)) {
+        let message = format!("finds spec.packages[{other}] as well; find each package by something of its own");
+        check.error(format!("{field}.detect"), Reason::InvalidPackage, message);
+    }
     let mut success_codes = if success_exit_codes.is_empty() { vec![0] } else { success_exit_codes.clone() };
     success_codes.sort_unstable();
     success_codes.dedup();

@@ -133,6 +133,8 @@ fn a_package_is_one_that_can_be_installed_and_recognised() {
     let v = "version: 1.0.0";
     let two = list(&[msi("a", 1, v), msi("A", 2, v)]);
     let twins = list(&[msi("a", 1, v), msi("b", 1, v)]);
+    let exe_at = |name, file| format!("{{name: {name}, exe: {{artifact: {ARTIFACT}, detect: {{file: '{file}'}}}}}}");
+    let found_alike = list(&[exe_at("a", r"C:\a.exe"), exe_at("b", r"c:\A.exe")]);
     let code = list(&[format!("{{name: a, msi: {{artifact: {ARTIFACT}, productCode: x, {v}}}}}")]);
     let version = list(&[msi("a", 1, "version: 1.0-beta")]);
     let reboot = list(&[msi("a", 1, "version: 1.0.0, properties: [{name: REBOOT, value: Force}]")]);
@@ -148,6 +150,11 @@ fn a_package_is_one_that_can_be_installed_and_recognised() {
             &twins,
             "InvalidPackage",
             "spec.packages[1].msi.productCode: is that of spec.packages[0] as well; remove one of the packages",
+        ),
+        (
+            &found_alike,
+            "InvalidPackage",
+            "spec.packages[1].exe.detect: finds spec.packages[0] as well; find each package by something of its own",
         ),
         (
             &code,
