@@ -111,7 +111,7 @@ pub async fn serve(settings: MachineSettings, stops: Stops, ready: impl FnOnce()
         machine_stops: stops.machine,
         crash,
     };
-    let host: Arc<dyn Host> = Arc::new(machine::MachineHost::default());
+    let host: Arc<dyn Host> = Arc::new(machine::host(&state_dir));
     let store: Arc<dyn Store> = Arc::new(store);
     let contents: Arc<dyn Contents> = Arc::new(contents);
     ready();

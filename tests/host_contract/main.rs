@@ -5,6 +5,7 @@
 
 #[cfg(unix)]
 mod linux;
+mod registry;
 #[cfg(windows)]
 mod windows;
 

@@ -7,7 +7,7 @@ pub mod linux;
 pub mod memory;
 pub mod memory_installer;
 pub mod memory_services;
-pub mod win32_errors;
+pub mod win32;
 #[cfg(windows)]
 pub mod windows;
 

@@ -23,8 +23,10 @@ pub use own::{create_private_directory, sync_directory, write_private_file};
 pub use processes::LinuxServices;
 pub use socket::{connect, listen, stop_requested};
 
-/// Directories, files and facts of this machine.
-pub type MachineHost = LinuxHost;
+/// This machine, for an agent that keeps its state there.
+pub fn host(_: &Path) -> LinuxHost {
+    LinuxHost::default()
+}
 
 /// Where the agent keeps its state unless told otherwise.
 pub fn state_dir() -> PathBuf {

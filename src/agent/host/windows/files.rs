@@ -1,9 +1,10 @@
-//! Directories and files of a Windows machine. Does IO; knows nothing of documents or of what is owned.
+//! A Windows machine: its directories and files, and where the rest of it is. Does IO; knows nothing of documents or of what is owned.
 
 use std::{
     fs::File,
     io::Read,
     os::windows::io::OwnedHandle,
+    path::Path,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -19,24 +20,39 @@ use super::{
     accounts::Accounts,
     facts,
     handles::{Code, Kind, Opening, Seen, look, open, set_attributes},
+    packages::{self, Packages},
     place::{Place, failed, failed_io},
-    privileges,
+    privileges, registry, restart,
     security::{Descriptor, FOR_ALL_TO_READ, PRIVATE, set_owner},
 };
 use crate::{
-    agent::host::{
-        Host, HostError, PathState, Reason, Removed, digest_of,
-        hashes::{Hashes, Snapshot},
-        interim_name,
+    agent::{
+        host::{
+            Host, HostError, PathState, ProductState, Reason, Removed, ValueState, digest_of,
+            hashes::{Hashes, Snapshot},
+            interim_name,
+        },
+        product::Product,
     },
-    model::{Attributes, HostPath, NodeFacts, Salt, features},
+    model::{
+        Attributes, HostPath, Installer, NodeFacts, PackageName, ProductCode, RegistryData, RegistryKey, RegistryPlace,
+        Salt, features,
+    },
 };
 
-/// Directories and files of this machine.
-#[derive(Debug, Default)]
+/// Directories, files, registry and packages of this machine.
+#[derive(Debug)]
 pub struct WindowsHost {
     hashes: Hashes,
     accounts: Accounts,
+    packages: Packages,
+}
+
+impl WindowsHost {
+    /// Installers have a folder below that directory.
+    pub fn new(state_dir: &Path) -> Self {
+        Self { hashes: Hashes::default(), accounts: Accounts::default(), packages: Packages::new(state_dir) }
+    }
 }
 
 impl Host for WindowsHost {
@@ -45,8 +61,8 @@ impl Host for WindowsHost {
     }
 
     fn features(&self) -> &'static [&'static str] {
-        // The registry, packages and wrapped programs are refused as a whole, before anything is half done.
-        &[features::SERVICE_PASSWORD, features::WINDOWS_ATTRIBUTES]
+        // Wrapped programs are refused as a whole, before anything is half done.
+        &[features::PACKAGES, features::REGISTRY_VALUES, features::SERVICE_PASSWORD, features::WINDOWS_ATTRIBUTES]
     }
 
     fn spelled(&self, attributes: &Attributes) -> Attributes {
@@ -197,6 +213,46 @@ impl Host for WindowsHost {
             Removed::Gone => place.sync(&trying).map(|()| Removed::Gone),
             Removed::NotEmpty => Ok(Removed::NotEmpty),
         }
+    }
+
+    fn observe_value(&self, place: &RegistryPlace) -> Result<ValueState, HostError> {
+        registry::observe_value(place)
+    }
+
+    fn observe_key(&self, key: &RegistryKey) -> Result<bool, HostError> {
+        registry::observe_key(key)
+    }
+
+    fn create_key(&self, key: &RegistryKey) -> Result<(), HostError> {
+        registry::create_key(key)
+    }
+
+    fn set_value(&self, place: &RegistryPlace, data: &RegistryData) -> Result<(), HostError> {
+        registry::set_value(place, data)
+    }
+
+    fn remove_value(&self, place: &RegistryPlace) -> Result<(), HostError> {
+        registry::remove_value(place)
+    }
+
+    fn remove_key(&self, key: &RegistryKey) -> Result<Removed, HostError> {
+        registry::remove_key(key)
+    }
+
+    fn observe_product(&self, code: &ProductCode) -> Result<ProductState, HostError> {
+        Ok(packages::observe_product(code))
+    }
+
+    fn install(&self, name: &PackageName, installer: &Installer, file: &mut dyn Read) -> Result<(), HostError> {
+        self.packages.install(name, installer, file)
+    }
+
+    fn uninstall(&self, name: &PackageName, product: &Product) -> Result<(), HostError> {
+        self.packages.uninstall(name, product)
+    }
+
+    fn restart_pending(&self) -> bool {
+        restart::is_pending()
     }
 }
 

@@ -1,18 +1,22 @@
-//! A Windows machine: directories and files by handle, facts, services, the agent's own folder and pipe.
+//! A Windows machine: directories and files by handle, registry, packages, facts, services, the agent's own folder and pipe.
 //! Everything here does IO and blocks. All of the agent's Win32 calls are made in this folder.
 
 mod access;
 mod accounts;
+mod domain;
 mod facts;
 mod files;
 mod folders;
 mod handles;
 mod logon_right;
 mod own;
+mod packages;
 mod pipe;
 mod place;
 mod privileges;
 mod process;
+mod registry;
+mod restart;
 mod scm;
 mod scm_configuration;
 mod security;
@@ -27,8 +31,10 @@ pub use own::{create_private_directory, sync_directory, write_private_file};
 pub use pipe::{connect, listen, stop_requested};
 pub use services::WindowsServices;
 
-/// Directories, files and facts of this machine.
-pub type MachineHost = WindowsHost;
+/// This machine, for an agent that keeps its state there.
+pub fn host(state_dir: &Path) -> WindowsHost {
+    WindowsHost::new(state_dir)
+}
 
 /// The services of this machine, for an agent that keeps its state there.
 pub fn services(state_dir: &Path) -> io::Result<WindowsServices> {

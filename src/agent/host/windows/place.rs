@@ -24,7 +24,7 @@ use super::{
 use crate::{
     agent::host::{
         HostError, Reason, Removed,
-        win32_errors::{reason_of, words_of},
+        win32::errors::{reason_of, words_of},
     },
     model::{HostPath, Platform},
 };

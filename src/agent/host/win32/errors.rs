@@ -2,7 +2,7 @@
 //!
 //! Source: Win32, "System Error Codes".
 
-use super::Reason;
+use crate::agent::host::Reason;
 
 /// The reason that a code stands for, as far as the code alone tells.
 pub fn reason_of(code: u32) -> Reason {
