@@ -25,14 +25,16 @@ use super::{
     converge::{Converger, Outcome},
     entries::{Entry, Wanted, entries},
     held::Held,
-    host::Host,
+    host::{Host, Watch},
     plan::Standing,
     report::{Known, report},
     retry::Trouble,
     services::{ServiceInputs, ServiceReports, release::to_come},
     store::{Store, StoreError},
 };
-use crate::model::{Artifact, Content, Digest, HostPath, NodeFacts, Report, Revision, Source};
+use crate::model::{
+    Artifact, Content, DesiredState, Digest, HostPath, NodeFacts, RegistryKey, Report, Revision, Source,
+};
 
 /// Where the state loop meets the agent's other loops.
 pub struct StateEnds {
@@ -56,6 +58,8 @@ pub struct StateEnds {
 
 /// A change that is done within this time is told once, when it is done.
 const TELL_OF_PROGRESS_AFTER: Duration = Duration::from_millis(500);
+/// Values of one program are often set together, and some programs set theirs without end.
+const CHANGES_SETTLE: Duration = Duration::from_secs(1);
 /// After the store could not be written.
 const STORE_RETRY: Duration = Duration::from_secs(5);
 
@@ -63,6 +67,10 @@ const STORE_RETRY: Duration = Duration::from_secs(5);
 pub struct StateLoop {
     /// `None` only while a pass has it.
     converger: Option<Converger>,
+    host: Arc<dyn Host>,
+    /// Told when somebody changes a value of the registry that the document names, as long as `watch` is kept.
+    changed: Arc<Notify>,
+    watch: Watch,
     store: Arc<dyn Store>,
     contents: Arc<dyn Contents>,
     facts: NodeFacts,
@@ -98,10 +106,13 @@ impl StateLoop {
         if let Some(what) = &damage {
             error!(what, "StoreDamaged");
         }
-        let (host, kept, held) = (host.clone(), store.clone(), contents.clone());
-        let converger = blocking(move || Converger::open(host, kept, held, crash)).await?;
+        let (opened, kept, held) = (host.clone(), store.clone(), contents.clone());
+        let converger = blocking(move || Converger::open(opened, kept, held, crash)).await?;
         Ok(Self {
             converger: Some(converger),
+            host,
+            changed: Arc::default(),
+            watch: Watch::default(),
             store,
             contents,
             facts,
@@ -143,6 +154,7 @@ impl StateLoop {
                     Ok(()) => look_at = Instant::now(),
                     Err(_) => return,
                 },
+                () = self.changed.notified() => look_at = look_at.min(Instant::now() + CHANGES_SETTLE),
                 changed = self.ends.services.changed() => if changed.is_err() { return },
                 () = sleep_until(look_at) => {}
                 () = sleep_until(tell_at.unwrap_or(look_at)), if tell_at.is_some() => {}
@@ -204,7 +216,12 @@ impl StateLoop {
         let stop = Arc::new(AtomicBool::new(false));
         let store = self.store.clone();
         let told = stop.clone();
+        let (host, changed, watched) = (self.host.clone(), self.changed.clone(), std::mem::take(&mut self.watch));
         let mut work = spawn_blocking(move || {
+            watched.end();
+            // Before the first look, so that no change falls between.
+            let keys = held.as_deref().map(|held| keys(&held.document)).unwrap_or_default();
+            let mut watch = host.watch(&keys, changed.clone());
             let ended = match held {
                 Some(held) if held.document.suspended || !held.lacking().is_empty() => {
                     converger.survey(&held.document, now).map(Some)
@@ -216,7 +233,12 @@ impl StateLoop {
                     },
                 ),
             };
-            (converger, ended)
+            if matches!(&ended, Ok(Some(outcome)) if outcome.begun > 0) {
+                // Keys may be there now that were not.
+                watch.end();
+                watch = host.watch(&keys, changed);
+            }
+            (converger, watch, ended)
         });
         let ended = loop {
             let stopping = stop.load(Ordering::Relaxed);
@@ -232,8 +254,9 @@ impl StateLoop {
                 () = shutdown.cancelled(), if !stopping => stop.store(true, Ordering::Relaxed),
             }
         };
-        let (converger, ended) = ended.map_err(|e| StoreError(e.to_string()))?;
+        let (converger, watch, ended) = ended.map_err(|e| StoreError(e.to_string()))?;
         self.converger = Some(converger);
+        self.watch = watch;
         ended
     }
 
@@ -395,6 +418,12 @@ impl StateLoop {
             Err(error) => warn!(%error, "cannot discard contents that are no longer needed"),
         }
     }
+}
+
+/// Keys of the registry that hold what the document names.
+fn keys(document: &DesiredState) -> Vec<RegistryKey> {
+    let keys: BTreeSet<RegistryKey> = document.registry_values.iter().map(|value| value.place.holder()).collect();
+    keys.into_iter().collect()
 }
 
 fn replace<T: PartialEq>(sender: &watch::Sender<Vec<T>>, value: Vec<T>) {

@@ -26,7 +26,7 @@ use windlass::{
     },
 };
 
-use super::node::{Node, document, file};
+use super::node::{DRIFT_PERIOD, Node, document, file};
 
 fn windows() -> Arc<MemoryHost> {
     let host = MemoryHost::with_features(NodeFacts::default(), features::ALL);
@@ -69,6 +69,27 @@ async fn values_and_packages_are_brought_in_place_and_counted() {
     assert!(!report.reboot_pending);
     assert_eq!(node.host.installer_log(), ["install acme-runtime"]);
     assert!(node.artifacts.borrow().is_empty(), "what is installed is not downloaded again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_somebody_changes_is_put_back_at_once() {
+    let mut node = Node::start_with(windows(), Arc::default(), Arc::default()).await;
+    node.supervise().await;
+    let mut desired = with_registry_and_package();
+    desired.packages.clear();
+    desired.required_features = features::used_by(&desired);
+    let place = Place::Value(desired.registry_values[0].place.clone());
+    let revision = node.deliver(&desired);
+    node.until_applied(&revision).await;
+    let held = || node.host.everything().get(&place.identity()).cloned();
+    for other in [Some(MemoryNode::Value(RegistryData::Dword(4))), None] {
+        node.host.put_at(&place, other);
+        let changed = tokio::time::Instant::now();
+        while held() != Some(MemoryNode::Value(RegistryData::Dword(3))) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert!(changed.elapsed() < DRIFT_PERIOD / 10, "it is seen by and by only");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,13 +5,15 @@ use std::{
     collections::BTreeMap,
     io::Read,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
 };
 
+use tokio::sync::Notify;
+
 use super::{
-    Host, HostError, Ownership, PathState, ProductState, Reason, Removed, ValueState, interim_name,
+    Host, HostError, Ownership, PathState, ProductState, Reason, Removed, ValueState, Watch, interim_name,
     memory_installer::Installations,
 };
 use crate::{
@@ -30,10 +32,13 @@ pub struct MemoryHost {
     fuse: Fuse,
     pub(super) installations: Mutex<Installations>,
     in_use: Mutex<Option<InUse>>,
+    watched: Mutex<Option<Watched>>,
 }
 
 /// Everything there is, by `Place::identity`.
 pub(super) type Tree = BTreeMap<String, MemoryNode>;
+/// Identities of keys, and who is told of the first change in one.
+type Watched = (Vec<String>, Arc<Notify>);
 type InUse = Box<dyn Fn(&HostPath) -> bool + Send>;
 
 /// What lies at a place of a [`MemoryHost`].
@@ -102,6 +107,7 @@ impl MemoryHost {
             fuse: Fuse::default(),
             installations: Mutex::default(),
             in_use: Mutex::default(),
+            watched: Mutex::default(),
         }
     }
 
@@ -123,6 +129,7 @@ impl MemoryHost {
             Some(node) => drop(tree.insert(itself, node)),
             None => tree.retain(|key, _| *key != itself && !key.starts_with(&below)),
         }
+        self.tell_of(place);
     }
 
     /// From now on, files of which this is true can neither be replaced nor removed, as those of running programs
@@ -134,6 +141,19 @@ impl MemoryHost {
     /// Everything there is, by `Place::identity`.
     pub fn everything(&self) -> BTreeMap<String, MemoryNode> {
         self.tree().clone()
+    }
+
+    fn tell_of(&self, place: &Place) {
+        let Place::Value(value) = place else { return };
+        let holder = value.holder().identity();
+        let told = self.watched().take_if(|(keys, _)| keys.contains(&holder));
+        if let Some((_, told)) = told {
+            told.notify_one();
+        }
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Option<Watched>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn expect_unused(&self, path: &HostPath) -> Result<(), HostError> {
@@ -318,6 +338,7 @@ impl Host for MemoryHost {
             return Err(HostError::new(Reason::IoError, format!("{place}: its key is not there")));
         }
         tree.insert(place.identity(), MemoryNode::Value(data.clone()));
+        self.tell_of(&Place::Value(place.clone()));
         Ok(())
     }
 
@@ -330,6 +351,11 @@ impl Host for MemoryHost {
     fn remove_key(&self, key: &RegistryKey) -> Result<Removed, HostError> {
         self.step()?;
         Ok(remove_if_empty(&mut self.tree(), &Place::Key(key.clone())))
+    }
+
+    fn watch(&self, keys: &[RegistryKey], told: Arc<Notify>) -> Watch {
+        *self.watched() = Some((keys.iter().map(RegistryKey::identity).collect(), told));
+        Watch::default()
     }
 
     fn observe_product(&self, code: &ProductCode) -> Result<ProductState, HostError> {

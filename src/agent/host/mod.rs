@@ -14,10 +14,12 @@ pub mod windows;
 use std::{
     fs::File,
     io::{self, Read},
+    sync::Arc,
 };
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 use super::product::Product;
@@ -109,6 +111,12 @@ pub trait Host: Send + Sync + 'static {
         Err(HostError::no_registry(key))
     }
 
+    /// Tells when a value of any of these keys is set or removed, once, and for as long as the answer is kept. Where
+    /// it cannot, or a key is not there, nothing is told.
+    fn watch(&self, _: &[RegistryKey], _told: Arc<Notify>) -> Watch {
+        Watch::default()
+    }
+
     /// Whether Windows Installer has this product installed, and in which version.
     fn observe_product(&self, code: &ProductCode) -> Result<ProductState, HostError> {
         Err(HostError::no_packages(code))
@@ -131,6 +139,22 @@ pub trait Host: Send + Sync + 'static {
     /// it says so until the machine has started anew, whatever becomes of the agent meanwhile.
     fn restart_pending(&self) -> bool {
         false
+    }
+}
+
+/// Changes are told until this is dropped.
+#[derive(Default)]
+pub struct Watch(Option<Box<dyn Send>>);
+
+impl Watch {
+    /// Whose drop ends it.
+    pub fn kept(watch: impl Send + 'static) -> Self {
+        Self(Some(Box::new(watch)))
+    }
+
+    /// Tells nothing more.
+    pub fn end(self) {
+        drop(self.0);
     }
 }
 

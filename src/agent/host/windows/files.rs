@@ -5,9 +5,11 @@ use std::{
     io::Read,
     os::windows::io::OwnedHandle,
     path::Path,
+    sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
+use tokio::sync::Notify;
 use windows_sys::{
     Wdk::Storage::FileSystem::FILE_DIRECTORY_FILE,
     Win32::Storage::FileSystem::{
@@ -28,7 +30,7 @@ use super::{
 use crate::{
     agent::{
         host::{
-            Host, HostError, PathState, ProductState, Reason, Removed, ValueState, digest_of,
+            Host, HostError, PathState, ProductState, Reason, Removed, ValueState, Watch, digest_of,
             hashes::{Hashes, Snapshot},
             interim_name,
         },
@@ -237,6 +239,10 @@ impl Host for WindowsHost {
 
     fn remove_key(&self, key: &RegistryKey) -> Result<Removed, HostError> {
         registry::remove_key(key)
+    }
+
+    fn watch(&self, keys: &[RegistryKey], told: Arc<Notify>) -> Watch {
+        Watch::kept(registry::watch(keys, told))
     }
 
     fn observe_product(&self, code: &ProductCode) -> Result<ProductState, HostError> {

@@ -22,6 +22,7 @@ mod scm_configuration;
 mod security;
 mod services;
 mod strings;
+mod watch;
 
 use std::{io, path::Path};
 

@@ -1,8 +1,9 @@
 //! Keys and values of the registry, in the view that their place says. No link of the registry's is followed but
 //! those that Windows itself has. Does IO.
 
-use std::{mem::offset_of, ptr::null_mut};
+use std::{mem::offset_of, ptr::null_mut, sync::Arc};
 
+use tokio::sync::Notify;
 use windows_registry::{Key, LOCAL_MACHINE, Type, USERS};
 use windows_sys::{
     Wdk::System::Registry::{KeyNameInformation, NtDeleteKey, NtQueryKey},
@@ -10,7 +11,7 @@ use windows_sys::{
         Foundation::{ERROR_FILE_NOT_FOUND, ERROR_INVALID_PARAMETER, ERROR_KEY_DELETED, RtlNtStatusToDosError},
         Storage::FileSystem::DELETE,
         System::Registry::{
-            KEY_CREATE_SUB_KEY, KEY_ENUMERATE_SUB_KEYS, KEY_QUERY_VALUE, KEY_SET_VALUE, KEY_WOW64_32KEY,
+            KEY_CREATE_SUB_KEY, KEY_ENUMERATE_SUB_KEYS, KEY_NOTIFY, KEY_QUERY_VALUE, KEY_SET_VALUE, KEY_WOW64_32KEY,
             KEY_WOW64_64KEY, REG_CREATED_NEW_KEY, REG_OPTION_NON_VOLATILE, RegCreateKeyExW,
         },
     },
@@ -20,6 +21,7 @@ use super::{
     handles::{Code, code_of},
     place::failed,
     strings::wide,
+    watch::Watch,
 };
 use crate::{
     agent::host::{
@@ -118,6 +120,17 @@ pub(super) fn remove_key(key: &RegistryKey) -> Result<Removed, HostError> {
     #[allow(unsafe_code)]
     let status = unsafe { NtDeleteKey(found.as_raw()) };
     if status < 0 { Err(failed(&trying, code_of_status(status))) } else { Ok(Removed::Gone) }
+}
+
+/// Tells of changes in those of the keys that are there.
+pub(super) fn watch(keys: &[RegistryKey], told: Arc<Notify>) -> Option<Watch> {
+    let open = |key| find(key, KEY_NOTIFY, "watch").ok().flatten();
+    let keys: Vec<Key> = keys.iter().filter_map(open).collect();
+    if keys.is_empty() {
+        return None;
+    }
+    let watch = Watch::begin(keys, told);
+    watch.inspect_err(|error| tracing::warn!(%error, "changes of the registry are seen by and by only")).ok()
 }
 
 /// Opens a key; `None` where there is none.
@@ -256,6 +269,26 @@ mod tests {
         #[allow(unsafe_code)]
         let status = unsafe { NtDeleteKey(made.as_raw()) };
         assert_eq!(status, 0);
+        LOCAL_MACHINE.remove_tree(format!(r"SOFTWARE\{name}")).expect("removed");
+    }
+
+    #[tokio::test]
+    async fn a_change_is_told_until_nobody_listens() {
+        let name = format!("windlass watch {}", std::process::id());
+        let base = LOCAL_MACHINE.create(format!(r"SOFTWARE\{name}")).expect("made");
+        let key = |below: &str| {
+            RegistryPlace::parse(&format!(r"HKLM\SOFTWARE\{name}{below}"), "", View::Bits64).expect("place").holder()
+        };
+        let told = Arc::new(Notify::new());
+        for round in 0..3 {
+            let kept = watch(&[key(r"\none"), key("")], told.clone()).expect("watched");
+            base.set_u32("Line", round).expect("set");
+            tokio::time::timeout(std::time::Duration::from_secs(30), told.notified()).await.expect("told");
+            drop(kept);
+        }
+        assert!(watch(&[key(r"\none")], told.clone()).is_none());
+        base.set_u32("Line", 9).expect("set");
+        assert_eq!(Arc::strong_count(&told), 1);
         LOCAL_MACHINE.remove_tree(format!(r"SOFTWARE\{name}")).expect("removed");
     }
 }
