@@ -67,6 +67,13 @@ impl Machine {
         wine(&self.prefix).args(program).stdin(Stdio::null()).output().expect("wine")
     }
 
+    /// What `reg query` says a value holds.
+    pub fn registry(&self, key: &str, name: &str) -> Option<String> {
+        let text = String::from_utf8_lossy(&self.run(&["reg", "query", key, "/v", name]).stdout).into_owned();
+        let line = text.lines().find(|line| line.trim_start().starts_with(name))?;
+        line.split("    ").filter(|part| !part.is_empty()).nth(2).map(|data| data.trim().to_owned())
+    }
+
     /// What `sc query` says a service is doing, such as RUNNING; `None` where there is no such service.
     pub fn service_state(&self, name: &str) -> Option<String> {
         let text = String::from_utf8_lossy(&self.run(&["sc", "query", name]).stdout).into_owned();

@@ -7,5 +7,7 @@
 mod parts;
 
 mod machine;
+mod packages;
+mod registry;
 mod road;
 mod services;
