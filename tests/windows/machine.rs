@@ -143,7 +143,7 @@ pub fn inline(path: &str, text: &str) -> Value {
     json!({"path": path, "source": {"inline": text}})
 }
 
-fn given(variable: &str) -> PathBuf {
+pub fn given(variable: &str) -> PathBuf {
     match env::var_os(variable) {
         Some(path) => PathBuf::from(path),
         None => panic!("{variable} is not set; run: hack/test windows"),

@@ -6,6 +6,7 @@
 #[path = "../behaviour/parts/mod.rs"]
 mod parts;
 
+mod agent_msi;
 mod machine;
 mod packages;
 mod registry;

@@ -11,7 +11,7 @@ use crate::{
 const ORDER: &str = r"C:\order.txt";
 
 /// A real service of the SCM that writes what happens to it into one file with the others.
-fn service(name: &str, more: Value, arguments: &[&str]) -> Value {
+pub fn service(name: &str, more: Value, arguments: &[&str]) -> Value {
     let mut command = vec![r"C:\windlass-test-service.exe", "service", name, "--log", ORDER];
     command.extend(arguments);
     let mut entry = json!({"name": name, "command": command, "account": "LocalSystem", "stopTimeoutSeconds": 10});
@@ -22,7 +22,7 @@ fn service(name: &str, more: Value, arguments: &[&str]) -> Value {
 }
 
 /// Lines of the file that the services write.
-fn order(machine: &Machine) -> Vec<String> {
+pub fn order(machine: &Machine) -> Vec<String> {
     machine.read(ORDER).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
