@@ -49,7 +49,8 @@ use_sysroot() {
     fi
     [[ -d $sysroot ]] || build_sysroot "$sysroot" "$version" || return 1
     exec 8>&-
-    export RUSTC=$sysroot/bin/rustc RUSTDOC=$sysroot/bin/rustdoc
+    # SYSROOT is where clippy looks.
+    export RUSTC=$sysroot/bin/rustc RUSTDOC=$sysroot/bin/rustdoc SYSROOT=$sysroot
     windows_cargo=/usr/bin/cargo
 }
 
