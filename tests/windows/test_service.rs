@@ -85,7 +85,9 @@ mod windows {
 
     impl Settings {
         fn tell(&self, what: &str) {
-            let mut file = OpenOptions::new().create(true).append(true).open(&self.log).expect("the log");
+            let mut file = OpenOptions::new().create(true).read(true).append(true).open(&self.log).expect("the log");
+            // Two that append at once under Wine write over each other.
+            file.lock().expect("the log for one writer");
             file.write_all(format!("{} {what}\n", self.name).as_bytes()).expect("one line");
         }
 
