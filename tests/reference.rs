@@ -84,3 +84,14 @@ fn bad_input_ends_with_2_and_says_what_was_expected() {
         assert!(told.contains(words), "{arguments:?}: {told}");
     }
 }
+
+#[test]
+fn every_setting_of_the_service_is_documented() {
+    use windlass::agent::service::parameters::{ENROLLMENT_FILE, PARAMETERS};
+    let text = read("docs/windows.md");
+    for parameter in PARAMETERS {
+        let row = text.lines().find(|line| line.starts_with(&format!("| `{}` |", parameter.name)));
+        assert!(row.is_some_and(|row| row.contains(&format!("`{}`", parameter.flag))), "{}", parameter.name);
+    }
+    assert!(text.contains(&format!("| `{ENROLLMENT_FILE}` |")));
+}

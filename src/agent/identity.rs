@@ -119,7 +119,8 @@ impl IdentityFolder {
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .map_err(|e| damaged(&path)(e.to_string()))?;
         let path = self.folder.join(KEY);
-        let key = PrivateKeyDer::from_pem_file(&path).map_err(|e| damaged(&path)(e.to_string()))?;
+        let key = read_key(&path).map_err(|e| damaged(&path)(e.to_string()))?;
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|e| damaged(&path)(e.to_string()))?;
         Ok(Some(Identity { node, endpoint, authority_pem: certificate_authority, token_digest, chain, key }))
     }
 
@@ -127,7 +128,7 @@ impl IdentityFolder {
     /// so that a crash does not lock the node out: the token binds to the first key that shows it.
     pub fn key_for(&self, token: &Digest) -> Result<KeyPair, IdentityError> {
         if fs::read_to_string(self.next(TOKEN)).is_ok_and(|text| text == token.to_string())
-            && let Ok(key) = fs::read_to_string(self.next(KEY))
+            && let Ok(key) = read_key(&self.next(KEY))
             && let Ok(key) = KeyPair::from_pem(&key)
         {
             return Ok(key);
@@ -135,7 +136,7 @@ impl IdentityFolder {
         // Where the certificate was lost, the key that it was for may be the one that the token is bound to.
         let orphan = match self.load() {
             Ok(Some(_)) => None,
-            Ok(None) | Err(_) => fs::read_to_string(self.folder.join(KEY)).ok(),
+            Ok(None) | Err(_) => read_key(&self.folder.join(KEY)).ok(),
         };
         let next = self.folder.join("next");
         match fs::remove_dir_all(&next) {
@@ -147,7 +148,8 @@ impl IdentityFolder {
             Some(key) => key,
             None => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?,
         };
-        self.write_next(KEY, key.serialize_pem().as_bytes())?;
+        let protected = machine::protect(key.serialize_pem().as_bytes()).map_err(failed("encrypt", &self.next(KEY)))?;
+        self.write_next(KEY, &protected)?;
         self.write_next(TOKEN, token.to_string().as_bytes())?;
         Ok(key)
     }
@@ -160,8 +162,8 @@ impl IdentityFolder {
         if named != node {
             return Err(refused(format!("it names {named} ({}), expected {node} ({uid})", named.uid)));
         }
-        let key = fs::read(self.next(KEY)).map_err(failed("read", &self.next(KEY)))?;
-        let key = PrivateKeyDer::from_pem_slice(&key).map_err(|e| refused(e.to_string()))?;
+        let key = read_key(&self.next(KEY)).map_err(failed("read", &self.next(KEY)))?;
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|e| refused(e.to_string()))?;
         let chain = vec![CertificateDer::from(certificate.to_vec())];
         tls::client(&file.authority_pem, Some(Credentials { chain, key })).map_err(|e| refused(e.to_string()))?;
         let node_file = NodeFile {
@@ -201,6 +203,11 @@ impl IdentityFolder {
         let path = self.next(name);
         machine::write_private_file(&path, bytes).map_err(failed("write", &path))
     }
+}
+
+/// PEM, from a file that holds it as the machine protects secrets.
+fn read_key(path: &Path) -> io::Result<String> {
+    String::from_utf8(machine::unprotect(&fs::read(path)?)?).map_err(io::Error::other)
 }
 
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> IdentityError + use<> {

@@ -1,7 +1,9 @@
 //! A Windows machine: a Wine prefix of its own, with an agent in it.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
+    io::{Read as _, Seek as _},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::Duration,
@@ -62,9 +64,21 @@ impl Machine {
         self.outside(path).exists()
     }
 
-    /// Runs a program to its end.
+    /// Runs a program to its end. What it says goes into files: where it is the first to reach the machine, Wine's own
+    /// services are its children, and would hold a pipe open as long as they run.
     pub fn run(&self, program: &[&str]) -> Output {
-        wine(&self.prefix).args(program).stdin(Stdio::null()).output().expect("wine")
+        let said = || tempfile::tempfile().expect("a file");
+        let (mut stdout, mut stderr) = (said(), said());
+        let mut command = wine(&self.prefix);
+        command.args(program).stdin(Stdio::null());
+        command.stdout(stdout.try_clone().expect("a file")).stderr(stderr.try_clone().expect("a file"));
+        let status = command.status().expect("wine");
+        let read = |file: &mut File| {
+            let mut bytes = Vec::new();
+            file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("what it said");
+            bytes
+        };
+        Output { status, stdout: read(&mut stdout), stderr: read(&mut stderr) }
     }
 
     /// What `reg query` says a value holds.

@@ -7,6 +7,7 @@
 mod parts;
 
 mod agent_msi;
+mod agent_service;
 mod machine;
 mod packages;
 mod registry;

@@ -19,7 +19,7 @@ use std::{
 
 pub use files::LinuxHost;
 pub use launcher::launch;
-pub use own::{create_private_directory, sync_directory, write_private_file};
+pub use own::{create_private_directory, protect, sync_directory, unprotect, write_private_file};
 pub use processes::LinuxServices;
 pub use socket::{connect, listen, stop_requested};
 

@@ -15,6 +15,7 @@ mod pipe;
 mod place;
 mod privileges;
 mod process;
+mod protect;
 mod registry;
 mod restart;
 mod scm;
@@ -30,6 +31,7 @@ pub use files::WindowsHost;
 pub use folders::state_dir;
 pub use own::{create_private_directory, sync_directory, write_private_file};
 pub use pipe::{connect, listen, stop_requested};
+pub use protect::{protect, unprotect};
 pub use services::WindowsServices;
 
 /// This machine, for an agent that keeps its state there.
