@@ -3,7 +3,7 @@
 
 use super::{
     Moment,
-    fingerprint::names_files,
+    fingerprint::{names_files, program_of},
     order::Units,
     step::{Action, Supervisor},
     unit::{Recorded, Run, Target, Unit, Up},
@@ -119,17 +119,20 @@ impl Supervisor {
                 unit.configuring = Configuring::Failed { wanted, error, tries: tries.saturating_add(1), again_at };
             }
             Ok(Configured { changed, running }) => {
+                let is_current = wanted == unit.wanted_configuration;
+                unit.outdated |= program_of(&unit.configuration) != program_of(&wanted);
                 unit.configuration = wanted;
                 unit.configuring = Configuring::Done { again_at: now + LOOK_EVERY };
                 match (running, &mut unit.run) {
                     (Some(running), Run::Down(_)) if was_down => {
                         let inputs = self.inputs.clone();
                         let service = unit.entry.as_ref();
-                        let runs_as_wanted = !changed && !service.is_some_and(|s| names_files(s, &inputs));
+                        let runs_as_wanted =
+                            is_current && !changed && !service.is_some_and(|s| names_files(s, &inputs));
                         match &unit.target {
                             // What it was started with is what was found; of files nothing is known.
                             Target::Up(wanted) if is_new && runs_as_wanted => unit.fingerprint.clone_from(wanted),
-                            _ if is_new || changed => unit.fingerprint.clear(),
+                            _ if is_new || changed || unit.outdated => unit.fingerprint.clear(),
                             _ => {}
                         }
                         self.find_running(id, running, now, actions);

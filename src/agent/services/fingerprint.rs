@@ -19,7 +19,8 @@ pub fn fingerprint(service: &Service, inputs: &ServiceInputs) -> Result<String, 
     Ok(fields.digest())
 }
 
-/// The digest, in hex, of all that a manager of the machine keeps of a service.
+/// Digests, in hex, of all that a manager of the machine keeps of a service: of what its process is started with, and
+/// of the rest.
 pub fn configuration(service: &Service) -> String {
     let Service {
         name: _,
@@ -40,8 +41,9 @@ pub fn configuration(service: &Service) -> String {
         wrap: _,
         password,
     } = service;
+    let mut program = Fields(Hasher::new(None));
+    program.program(service);
     let mut fields = Fields(Hasher::new(None));
-    fields.program(service);
     fields.add("display name", display_name);
     fields.add("description", description);
     fields.add("start mode", &format!("{start_mode:?}"));
@@ -52,7 +54,12 @@ pub fn configuration(service: &Service) -> String {
     if let Some(password) = password {
         fields.add("password", &password.digest.to_string());
     }
-    fields.digest()
+    format!("{}-{}", program.digest(), fields.digest())
+}
+
+/// The first of the two digests of a [`configuration`].
+pub(super) fn program_of(configuration: &str) -> &str {
+    configuration.split('-').next().unwrap_or_default()
 }
 
 /// Whether any managed file decides how it runs.
@@ -111,8 +118,11 @@ pub(super) fn files_named<'a>(service: &'a Service, files: &'a BTreeSet<HostPath
 
 #[cfg(test)]
 mod tests {
-    use super::{super::samples::service, *};
-    use crate::model::{Digest, EnvVar};
+    use super::{
+        super::samples::{name, service},
+        *,
+    };
+    use crate::model::{Content, Digest, EnvVar, ServiceState, StartMode};
 
     fn path(text: &str) -> HostPath {
         HostPath::parse(text).expect("a path")
@@ -147,6 +157,29 @@ mod tests {
         assert!(seen.insert(of(&|s| s.account = Some("nobody".into()))));
         assert!(!seen.insert(of(&|s| s.display_name = "For people".into())));
         assert!(!seen.insert(of(&|s| s.stop_timeout_seconds = 7)));
+    }
+
+    #[test]
+    fn all_that_a_manager_keeps_counts_in_its_own_half() {
+        let base = configuration(&service("a"));
+        let of = |change: &dyn Fn(&mut Service)| {
+            let mut changed = service("a");
+            change(&mut changed);
+            let changed = configuration(&changed);
+            (changed == base, program_of(&changed) == program_of(&base))
+        };
+        let digest = Digest::of(b"secret");
+        assert_eq!(of(&|s| s.display_name = "For people".into()), (false, true));
+        assert_eq!(of(&|s| s.description = "Long".into()), (false, true));
+        assert_eq!(of(&|s| s.start_mode = StartMode::Manual), (false, true));
+        assert_eq!(of(&|s| s.depends_on = vec![name("b")]), (false, true));
+        assert_eq!(of(&|s| s.stop_timeout_seconds = 7), (false, true));
+        assert_eq!(of(&|s| s.password = Some(Content { digest, salt: None, size: 6 })), (false, true));
+        assert_eq!(of(&|s| s.command.push("x".into())), (false, false));
+        assert_eq!(of(&|s| s.account = Some("nobody".into())), (false, false));
+        assert_eq!(of(&|s| s.wrap = true), (false, false));
+        assert_eq!(of(&|s| s.recovery.reset_after_seconds = 7), (true, true));
+        assert_eq!(of(&|s| s.state = ServiceState::Stopped), (true, true));
     }
 
     #[test]

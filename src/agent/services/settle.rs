@@ -214,6 +214,7 @@ fn start(id: &str, unit: &mut Unit, boot_id: &str, actions: &mut Vec<Action>) {
         fingerprint: fingerprint.clone(),
         restarts: unit.restarts + u64::from(after_end),
         ready: entry.readiness_probe.is_none(),
+        outdated: false,
         ..unit.record(boot_id)
     });
     actions.push(Action::Start(id.to_owned(), Box::new(entry.clone()), record.clone()));

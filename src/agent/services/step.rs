@@ -202,6 +202,7 @@ impl Supervisor {
         unit.fingerprint.clone_from(&record.fingerprint);
         unit.origin = Some(record.origin);
         unit.configuration.clone_from(&record.configuration);
+        unit.outdated = record.outdated;
         unit.restarts = record.restarts;
         unit.unexpected_ends = if same_boot { record.unexpected_ends } else { 0 };
         if let Some(Running { process, .. }) = &running {
@@ -215,6 +216,10 @@ impl Supervisor {
                 Run::Stopping { process, kill_at, killed: false, cause: Cause::Asked, held_up: None }
             }
             (Some(Running { process, paused }), _) => {
+                if !is_that && record.outdated {
+                    // Its manager started it, with what is not known.
+                    unit.fingerprint.clear();
+                }
                 Run::Up(Box::new(Up::new(process, paused, is_that && record.ready, now)))
             }
             (None, Some(process)) if process.boot_id == self.boot_id => {
@@ -263,6 +268,7 @@ impl Supervisor {
                 actions.push(Action::Watch(id.to_owned(), process.clone()));
                 unit.fingerprint.clone_from(&record.fingerprint);
                 unit.restarts = record.restarts;
+                unit.outdated = false;
                 unit.recorded = Recorded::As(Box::new(ServiceRecord { process: Some(process.clone()), ..*record }));
                 unit.run = Run::Up(Box::new(Up::new(process, false, false, now)));
                 watch(unit, &mut self.watchers, now);

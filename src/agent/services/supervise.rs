@@ -145,6 +145,7 @@ fn record_survivors(control: &dyn ServiceControl, store: &dyn Store) -> Result<(
             fingerprint: String::new(),
             origin: Origin::Adopted,
             configuration: String::new(),
+            outdated: false,
             restarts: 0,
             stop_timeout_seconds: SURVIVORS_STOP_WITHIN,
             stopping: false,

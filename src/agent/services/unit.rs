@@ -39,6 +39,8 @@ pub(super) struct Unit {
     /// What its manager should have been told, as its entry says.
     pub(super) wanted_configuration: String,
     pub(super) configuring: Configuring,
+    /// Whether its manager may start it with something else than `fingerprint` says.
+    pub(super) outdated: bool,
     pub(super) restarts: u64,
     /// Unexpected ends since the last run that lasted.
     pub(super) unexpected_ends: u32,
@@ -199,6 +201,7 @@ impl Unit {
             configuration: String::new(),
             wanted_configuration: String::new(),
             configuring: Configuring::Due,
+            outdated: false,
             restarts: 0,
             unexpected_ends: 0,
             recorded: Recorded::Nothing,
@@ -221,6 +224,7 @@ impl Unit {
             ) => fingerprint(service, inputs).map_or_else(Target::AwaitsFile, Target::Up),
         };
         self.wanted_configuration = configuration(service);
+        self.outdated |= managed && matches!(&self.target, Target::Up(wanted) if *wanted != self.fingerprint);
         self.entry = Some(service.clone());
     }
 
@@ -265,6 +269,7 @@ impl Unit {
             fingerprint: self.fingerprint.clone(),
             origin: self.origin.unwrap_or(Origin::Created),
             configuration: self.configuration.clone(),
+            outdated: self.outdated,
             restarts: self.restarts,
             stop_timeout_seconds: self.stop_timeout_seconds,
             stopping: matches!(self.run, Run::Stopping { .. } | Run::Clearing { ended: Ended::AsAsked, .. }),

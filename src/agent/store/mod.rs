@@ -75,6 +75,9 @@ pub struct ServiceRecord {
     /// Digest of the configuration that such a manager was told last; empty for none.
     #[serde(default)]
     pub configuration: String,
+    /// Whether such a manager may start it with something else than `fingerprint` says.
+    #[serde(default)]
+    pub outdated: bool,
     /// Unexpected ends and failed liveness probes that led to a restart.
     pub restarts: u64,
     /// Seconds between asking it to stop and killing it, should its entry be gone from the document.

@@ -1,5 +1,6 @@
 //! Tests of the supervisor's machine: a table of situations, and a property over any of them.
 
+mod managed;
 mod property;
 mod situations;
 mod world;

@@ -35,11 +35,24 @@ struct Wish {
 
 #[derive(Debug, Clone)]
 enum Happening {
-    Inputs { wishes: Vec<Wish>, reversed: bool, suspended: bool, known: bool },
-    Deliver { index: usize, passes: bool },
+    Inputs {
+        wishes: Vec<Wish>,
+        reversed: bool,
+        suspended: bool,
+        known: bool,
+    },
+    Deliver {
+        index: usize,
+        passes: bool,
+    },
     Exit(usize),
     Stubborn(usize),
     FailStart(usize),
+    /// Somebody else makes it, and maybe starts it.
+    Install {
+        index: usize,
+        starts: bool,
+    },
     Advance(u8),
     Crash,
     CrashAfter(usize),
@@ -47,7 +60,11 @@ enum Happening {
 }
 
 fn wish() -> impl Strategy<Value = Wish> {
-    let state = prop_oneof![4 => Just(ServiceState::Running), 1 => Just(ServiceState::Stopped)];
+    let state = prop_oneof![
+        8 => Just(ServiceState::Running),
+        2 => Just(ServiceState::Stopped),
+        1 => Just(ServiceState::Paused),
+    ];
     let start_mode = prop_oneof![6 => Just(StartMode::Automatic), 1 => Just(StartMode::Disabled)];
     let flags = (prop::bool::weighted(0.85), any::<bool>(), prop::bool::weighted(0.3), prop::bool::weighted(0.8));
     (state, start_mode, 0..3u8, any::<u8>(), flags).prop_map(|(state, start_mode, version, depends_on, flags)| {
@@ -64,6 +81,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => (0..NAMES.len()).prop_map(Happening::Exit),
         1 => (0..NAMES.len()).prop_map(Happening::Stubborn),
         1 => (0..NAMES.len()).prop_map(Happening::FailStart),
+        1 => (0..NAMES.len(), any::<bool>()).prop_map(|(index, starts)| Happening::Install { index, starts }),
         4 => (1..60u8).prop_map(Happening::Advance),
         1 => Just(Happening::Crash),
         2 => (0..6usize).prop_map(Happening::CrashAfter),
@@ -75,13 +93,16 @@ fn file() -> HostPath {
     HostPath::parse("/etc/conf").expect("path")
 }
 
-fn inputs(wishes: &[Wish], reversed: bool, all_in_place: bool) -> ServiceInputs {
+fn inputs(world: &World, wishes: &[Wish], reversed: bool, all_in_place: bool) -> ServiceInputs {
     let there: Vec<usize> = (0..NAMES.len()).filter(|index| wishes[*index].is_there).collect();
     let services = there.iter().map(|index| {
         let wish = &wishes[*index];
         let mut service = service(NAMES[*index]);
         service.command = vec![format!("/bin/{}", wish.version)];
         (service.state, service.start_mode) = (wish.state, wish.start_mode);
+        if service.state == ServiceState::Paused && world.managed.is_none() {
+            service.state = ServiceState::Running;
+        }
         let before = |other: &usize| if reversed { other > index } else { other < index };
         let on = there.iter().filter(|other| before(other) && wish.depends_on & (1 << **other) != 0);
         service.depends_on = on.map(|other| name(NAMES[*other])).collect();
@@ -108,7 +129,8 @@ fn inputs(wishes: &[Wish], reversed: bool, all_in_place: bool) -> ServiceInputs 
 fn happen(world: &mut World, happening: &Happening) {
     match happening {
         Happening::Inputs { wishes, reversed, suspended, known } => {
-            world.set(ServiceInputs { suspended: *suspended, known: *known, ..inputs(wishes, *reversed, false) });
+            let inputs = inputs(world, wishes, *reversed, false);
+            world.set(ServiceInputs { suspended: *suspended, known: *known, ..inputs });
         }
         Happening::Deliver { index, passes } => {
             let index = index % world.pending().max(1);
@@ -117,6 +139,15 @@ fn happen(world: &mut World, happening: &Happening) {
         Happening::Exit(index) => world.exit(NAMES[*index]),
         Happening::Stubborn(index) => world.make_stubborn(NAMES[*index]),
         Happening::FailStart(index) => world.fail_start(NAMES[*index]),
+        Happening::Install { index, starts } => {
+            let id = NAMES[*index];
+            if world.managed.is_some() && !world.is_kept(id) && !world.store.contains_key(id) {
+                world.install(id, &["/bin/0"]);
+                if *starts {
+                    world.start_by_hand(id);
+                }
+            }
+        }
         Happening::Advance(seconds) => world.advance(Moment::from_secs((*seconds).into())),
         Happening::Crash => world.crash(),
         Happening::CrashAfter(actions) => world.light_fuse(*actions),
@@ -126,11 +157,18 @@ fn happen(world: &mut World, happening: &Happening) {
 
 /// Whether it runs in the end: it should, and so should all that it depends on.
 fn runs(services: &[Service], service: &Service) -> bool {
-    let wanted = service.state == ServiceState::Running && service.start_mode != StartMode::Disabled;
+    let wanted = service.state != ServiceState::Stopped && service.start_mode != StartMode::Disabled;
     let on = |name: &ServiceName| {
         services.iter().find(|other| other.name == *name).is_some_and(|other| runs(services, other))
     };
     wanted && service.depends_on.iter().all(on)
+}
+
+fn depends_on_paused(services: &[Service], service: &Service) -> bool {
+    services
+        .iter()
+        .filter(|other| service.depends_on.contains(&other.name))
+        .any(|other| other.state == ServiceState::Paused || depends_on_paused(services, other))
 }
 
 proptest! {
@@ -141,21 +179,34 @@ proptest! {
         happenings in vec(happening(), 1..120),
         wishes in vec(wish(), NAMES.len()),
         reversed: bool,
+        managed: bool,
     ) {
-        let mut world = World::new();
+        let mut world = if managed { World::managed() } else { World::new() };
         for happening in &happenings {
             happen(&mut world, happening);
         }
         world.put_out_fuse();
-        let last = inputs(&wishes, reversed, true);
+        let last = inputs(&world, &wishes, reversed, true);
         world.set(last.clone());
         world.come_to_rest();
 
         for id in NAMES {
             let desired = last.services.iter().find(|service| service.name.as_str() == id);
+            if desired.is_none() && world.is_foreign(id) {
+                // Not made by the agent: left as it is.
+                prop_assert!(!world.store.contains_key(id), "{} is not forgotten", id);
+                continue;
+            }
+            prop_assert!(!managed || world.is_kept(id) == desired.is_some(), "{} in {:?}", id, world.log);
+            if desired.is_some_and(|service| depends_on_paused(&last.services, service)) {
+                // It does not start, but is not stopped either.
+                continue;
+            }
             let expected = desired.filter(|service| runs(&last.services, service));
             let expected: Vec<&[String]> = expected.iter().map(|service| service.command.as_slice()).collect();
             prop_assert_eq!(world.running(id), expected, "{} in {:?}", id, world.log);
+            let paused = desired.is_some_and(|service| service.state == ServiceState::Paused);
+            prop_assert!(world.running(id).is_empty() || world.is_paused(id) == paused, "{} in {:?}", id, world.log);
             if desired.is_none() {
                 prop_assert!(!world.store.contains_key(id), "{} is not forgotten", id);
             }

@@ -17,7 +17,7 @@ fn path(text: &str) -> HostPath {
     HostPath::parse(text).expect("path")
 }
 
-fn known(services: Vec<Service>) -> ServiceInputs {
+pub(super) fn known(services: Vec<Service>) -> ServiceInputs {
     ServiceInputs { known: true, services, ..ServiceInputs::default() }
 }
 
@@ -36,7 +36,7 @@ fn depending(text: &str, on: &[&str]) -> Service {
 }
 
 /// `name phase ready message` of each service.
-fn says(world: &World) -> Vec<String> {
+pub(super) fn says(world: &World) -> Vec<String> {
     let line = |service: &crate::model::ServiceReport| {
         let ready = if service.ready { "ready" } else { "not ready" };
         format!("{} {} {ready}: {}", service.name, service.state.as_str(), service.message)
@@ -45,14 +45,14 @@ fn says(world: &World) -> Vec<String> {
 }
 
 /// Lets all go on that takes no time, with checks that pass or not.
-fn go_on(world: &mut World, passes: impl Fn(&str, ProbeKind) -> bool) {
+pub(super) fn go_on(world: &mut World, passes: impl Fn(&str, ProbeKind) -> bool) {
     let mut index = 0;
     while index < world.pending() {
         index = if world.deliver(index, &passes) { 0 } else { index + 1 };
     }
 }
 
-fn pass_time(world: &mut World, seconds: u64, passes: impl Fn(&str, ProbeKind) -> bool + Copy) {
+pub(super) fn pass_time(world: &mut World, seconds: u64, passes: impl Fn(&str, ProbeKind) -> bool + Copy) {
     for _ in 0..seconds {
         world.advance(at(1));
         go_on(world, passes);

@@ -1,7 +1,10 @@
 //! A machine and a store as the supervisor's actions meet them, one small step at a time, so that an agent can
 //! be cut off between any two. Asserts at every step what must never happen.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::super::{
     Moment, ProbeKind, ServiceInputs,
@@ -9,14 +12,22 @@ use super::super::{
 };
 use crate::{
     agent::{
-        host::{Exit, HostError, ProcessIdentity, Reason, Running},
-        store::ServiceRecord,
+        host::{Configured, Exit, HostError, ProcessIdentity, Reason, Running},
+        store::{Origin, ServiceRecord},
     },
-    model::Service,
+    model::{Service, StartMode},
 };
 
 pub(super) struct World {
     agent: Option<Supervisor>,
+    /// What a manager of the machine keeps, where there is one.
+    pub(super) managed: Option<BTreeMap<String, Kept>>,
+    /// Services that cannot be paused.
+    pub(super) refusing: BTreeSet<String>,
+    /// Services that others keep from stopping.
+    pub(super) held_up: BTreeSet<String>,
+    /// Services that the manager takes no configuration of.
+    pub(super) unconfigurable: BTreeSet<String>,
     inputs: Arc<ServiceInputs>,
     pub(super) now: Moment,
     pub(super) store: BTreeMap<String, ServiceRecord>,
@@ -30,6 +41,16 @@ pub(super) struct World {
     pub(super) log: Vec<String>,
 }
 
+/// A service as its manager has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) command: Vec<String>,
+    pub(super) display_name: String,
+    starts_by_itself: bool,
+    /// Whether the agent made it.
+    is_ours: bool,
+}
+
 #[derive(Debug, Clone)]
 struct Process {
     id: String,
@@ -39,6 +60,9 @@ struct Process {
     stubborn: bool,
     has_been_ready: bool,
     is_unhealthy: bool,
+    paused: bool,
+    /// Whether the agent was told of it.
+    known: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +76,11 @@ enum State {
 
 #[derive(Debug, Clone)]
 enum Pending {
+    Configure(String, Box<Service>, Option<Box<ServiceRecord>>),
+    Told(String, Box<Service>, Option<Origin>),
+    Answer(String, Option<Origin>, Configured),
+    Pause(String, ProcessIdentity, bool),
+    Asked(String, ProcessIdentity, HostError),
     Launch(String, Box<Service>, Box<ServiceRecord>),
     Journal(String, Box<ServiceRecord>, u32),
     Go(String, ProcessIdentity),
@@ -59,13 +88,26 @@ enum Pending {
     Kill(ProcessIdentity),
     Clear(String, ProcessIdentity),
     Check(String, ProbeKind, u64, u32),
-    Forget(String),
+    Forget(String, bool),
 }
 
 impl World {
     pub(super) fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// A machine whose manager keeps services.
+    pub(super) fn managed() -> Self {
+        Self::with(Some(BTreeMap::new()))
+    }
+
+    fn with(managed: Option<BTreeMap<String, Kept>>) -> Self {
         let mut world = Self {
             agent: None,
+            managed,
+            refusing: BTreeSet::new(),
+            held_up: BTreeSet::new(),
+            unconfigurable: BTreeSet::new(),
             inputs: Arc::default(),
             now: Moment::ZERO,
             store: BTreeMap::new(),
@@ -115,7 +157,71 @@ impl World {
     pub(super) fn reboot(&mut self) {
         self.boot += 1;
         self.processes.clear();
+        let kept = self.managed.clone().unwrap_or_default();
+        for (id, kept) in kept.into_iter().filter(|(_, kept)| kept.starts_by_itself) {
+            self.run(&id, kept.command);
+        }
         self.crash();
+    }
+
+    /// Somebody else makes a service, before the agent does.
+    pub(super) fn install(&mut self, id: &str, command: &[&str]) {
+        let command: Vec<String> = command.iter().map(ToString::to_string).collect();
+        let kept = Kept { command, display_name: id.to_owned(), starts_by_itself: false, is_ours: false };
+        self.managed.as_mut().expect("a manager").insert(id.to_owned(), kept);
+    }
+
+    /// Somebody else changes a service.
+    pub(super) fn tamper(&mut self, id: &str, command: &[&str]) {
+        let kept = self.managed.as_mut().and_then(|kept| kept.get_mut(id)).expect("known to the manager");
+        kept.command = command.iter().map(ToString::to_string).collect();
+    }
+
+    /// Somebody else, or the manager, starts a service.
+    pub(super) fn start_by_hand(&mut self, id: &str) {
+        let command = self.kept(id).command;
+        self.run(id, command);
+    }
+
+    pub(super) fn kept(&self, id: &str) -> Kept {
+        self.managed.as_ref().and_then(|kept| kept.get(id)).cloned().expect("known to the manager")
+    }
+
+    pub(super) fn is_kept(&self, id: &str) -> bool {
+        self.managed.as_ref().is_some_and(|kept| kept.contains_key(id))
+    }
+
+    /// Whether it was there before the agent.
+    pub(super) fn is_foreign(&self, id: &str) -> bool {
+        self.managed.as_ref().and_then(|kept| kept.get(id)).is_some_and(|kept| !kept.is_ours)
+    }
+
+    pub(super) fn is_paused(&self, id: &str) -> bool {
+        self.processes.values().any(|process| process.id == id && process.paused)
+    }
+
+    fn run(&mut self, id: &str, command: Vec<String>) -> u32 {
+        self.last_pid += 1;
+        let unprobed = self.inputs.services.iter().any(|s| s.name.identity() == id && s.readiness_probe.is_none());
+        let running = Process {
+            id: id.to_owned(),
+            command,
+            state: State::Running,
+            asked: false,
+            stubborn: false,
+            has_been_ready: unprobed,
+            is_unhealthy: false,
+            paused: false,
+            known: false,
+        };
+        self.processes.insert(self.last_pid, running);
+        self.last_pid
+    }
+
+    fn running_now(&self, id: &str) -> Option<Running> {
+        let (pid, process) = self.processes.iter().find(|(_, p)| p.id == id && p.state == State::Running)?;
+        let identity = ProcessIdentity { pid: *pid, boot_id: self.boot_id(), start_time: u64::from(*pid) };
+        Some(Running { process: identity, paused: process.paused })
     }
 
     /// A process of this service ends by itself.
@@ -150,6 +256,57 @@ impl World {
         }
         self.pending.remove(index);
         match pending {
+            Pending::Configure(id, service, record) => {
+                let origin = if self.is_kept(&id) { Origin::Adopted } else { Origin::Created };
+                let origin = record.map(|record| {
+                    self.store.insert(id.clone(), ServiceRecord { origin, ..*record });
+                    origin
+                });
+                self.pending.push(Pending::Told(id, service, origin));
+            }
+            Pending::Told(id, service, origin) => {
+                if self.unconfigurable.contains(&id) {
+                    let error = HostError::new(Reason::UnknownAccount, format!("configure {id}: no such account"));
+                    self.tell(Event::Configured(id, origin, Err(error)));
+                    return true;
+                }
+                let running = self.running_now(&id);
+                let starts_by_itself = service.start_mode == StartMode::Automatic && service.depends_on.is_empty();
+                let is_ours = self.store[&id].origin == Origin::Created;
+                let (command, display_name) = (service.command.clone(), service.display_name.clone());
+                let kept = Kept { command, display_name, starts_by_itself, is_ours };
+                let before = self.managed.as_mut().expect("a manager").insert(id.clone(), kept);
+                let changed = before.is_some_and(|before| before.command != service.command);
+                self.pending.push(Pending::Answer(id, origin, Configured { changed, running }));
+            }
+            Pending::Answer(id, origin, configured) => {
+                self.know(configured.running.as_ref());
+                self.tell(Event::Configured(id, origin, Ok(configured)));
+            }
+            Pending::Asked(id, process, error) => self.tell(Event::StopAsked(id, process, Err(error))),
+            Pending::Pause(id, process, paused) => {
+                let refused =
+                    || HostError::new(Reason::Refused, format!("pause {id}: it does not accept being paused"));
+                let outcome = if paused && self.refusing.contains(&id) { Err(refused()) } else { Ok(()) };
+                if let Some(running) = self.processes.get_mut(&process.pid).filter(|_| outcome.is_ok()) {
+                    running.paused = paused;
+                    self.log.push(format!("{} {id}", if paused { "pause" } else { "continue" }));
+                }
+                self.tell(Event::Paused(id, process, outcome));
+            }
+            Pending::Launch(id, service, record) if self.managed.is_some() => {
+                assert!(self.is_kept(&id), "{id} starts unknown to its manager");
+                let pid = match self.running_now(&id) {
+                    Some(running) => running.process.pid,
+                    None => {
+                        self.log.push(format!("start {id}"));
+                        let command = self.kept(&id).command;
+                        assert_eq!(command, service.command, "{id} starts with an old configuration");
+                        self.run(&id, command)
+                    }
+                };
+                self.pending.push(Pending::Journal(id, record, pid));
+            }
             Pending::Launch(id, service, record) => {
                 self.last_pid += 1;
                 let launching = Process {
@@ -160,6 +317,8 @@ impl World {
                     stubborn: false,
                     has_been_ready: service.readiness_probe.is_none(),
                     is_unhealthy: false,
+                    paused: false,
+                    known: true,
                 };
                 self.processes.insert(self.last_pid, launching);
                 self.pending.push(Pending::Journal(id, record, self.last_pid));
@@ -168,6 +327,10 @@ impl World {
                 let process = ProcessIdentity { pid, boot_id: self.boot_id(), start_time: pid.into() };
                 self.store.insert(id.clone(), ServiceRecord { process: Some(process.clone()), ..*record });
                 self.pending.push(Pending::Go(id, process));
+            }
+            Pending::Go(id, process) if self.managed.is_some() => {
+                self.know(Some(&Running { process: process.clone(), paused: false }));
+                self.tell(Event::Started(id, Ok(process)));
             }
             Pending::Go(id, process) => {
                 self.assert_alone(&id, process.pid);
@@ -201,7 +364,14 @@ impl World {
                 let outcome = if passed { Ok(()) } else { Err("refused".to_owned()) };
                 self.tell(Event::Checked(id, kind, number, outcome));
             }
-            Pending::Forget(id) => {
+            Pending::Forget(id, keep) => {
+                if let Some(kept) = self.managed.as_mut().filter(|_| !keep) {
+                    assert!(kept.remove(&id).is_none_or(|kept| kept.is_ours), "{id} is deleted, and was not ours");
+                }
+                self.processes
+                    .values_mut()
+                    .filter(|process| process.id == id)
+                    .for_each(|process| process.known = false);
                 self.store.remove(&id);
                 self.tell(Event::Forgotten(id, Ok(())));
             }
@@ -212,7 +382,8 @@ impl World {
     /// Fails the start that is under way instead of going on with it.
     pub(super) fn fail_start(&mut self, id: &str) {
         let is_start = |pending: &Pending| match pending {
-            Pending::Launch(of, ..) | Pending::Journal(of, ..) | Pending::Go(of, _) => of == id,
+            Pending::Launch(of, ..) => of == id,
+            Pending::Journal(of, ..) | Pending::Go(of, _) => of == id && self.managed.is_none(),
             _ => false,
         };
         let Some(index) = self.pending.iter().position(is_start) else { return };
@@ -259,14 +430,26 @@ impl World {
         runs && self.is_that(process)
     }
 
+    fn know(&mut self, running: Option<&Running>) {
+        if let Some(process) = running.and_then(|running| self.processes.get_mut(&running.process.pid)) {
+            process.known = true;
+        }
+    }
+
     fn begin(&mut self) {
         let found = |(id, record): (&String, &ServiceRecord)| {
             let process = record.process.clone().filter(|process| self.is_running(process));
-            let running = process.map(|process| Running { process, paused: false });
+            let running = match self.managed {
+                Some(_) => self.running_now(id),
+                None => process.map(|process| Running { process, paused: false }),
+            };
             Found { id: id.clone(), record: record.clone(), running }
         };
-        let found = self.store.iter().map(found).collect();
-        let (agent, actions) = Supervisor::new(self.boot_id(), false, found, self.now);
+        let found: Vec<Found> = self.store.iter().map(found).collect();
+        for found in &found {
+            self.know(found.running.as_ref());
+        }
+        let (agent, actions) = Supervisor::new(self.boot_id(), self.managed.is_some(), found, self.now);
         self.agent = Some(agent);
         if self.carry_out(actions) {
             self.tell(Event::Inputs(self.inputs.clone()));
@@ -314,6 +497,12 @@ impl World {
             Action::Watch(id, process) => self.pending.push(Pending::Watch(id, process)),
             Action::RequestStop(id, process) => {
                 self.assert_dependents_are_down(&id, &process);
+                if self.held_up.contains(&id) {
+                    self.log.push(format!("cannot stop {id}"));
+                    let error = HostError::new(Reason::DependentServicesRunning, "stop: x depends on it and runs");
+                    self.pending.push(Pending::Asked(id, process, error));
+                    return;
+                }
                 if self.is_that(&process)
                     && let Some(asked) = self.processes.get_mut(&process.pid)
                 {
@@ -327,11 +516,14 @@ impl World {
             Action::Kill(_, process) => self.pending.push(Pending::Kill(process)),
             Action::Clear(id, process) => self.pending.push(Pending::Clear(id, process)),
             Action::Check(id, kind, number, ..) => self.check(id, kind, number),
-            Action::Configure { .. } | Action::Pause(..) => unreachable!("nothing manages these"),
+            Action::Configure { id, service, record, .. } => {
+                self.pending.push(Pending::Configure(id, service, record));
+            }
+            Action::Pause(id, process, paused) => self.pending.push(Pending::Pause(id, process, paused)),
             Action::CancelChecks(id) => {
                 self.pending.retain(|pending| !matches!(pending, Pending::Check(of, ..) if *of == id));
             }
-            Action::Forget { id, .. } => self.pending.push(Pending::Forget(id)),
+            Action::Forget { id, keep, .. } => self.pending.push(Pending::Forget(id, keep)),
         }
     }
 
@@ -364,7 +556,9 @@ impl World {
         }
         for service in &self.inputs.services {
             if service.depends_on.iter().any(|on| on.identity() == id) {
-                let running = self.running(&service.name.identity());
+                let on = service.name.identity();
+                let mut of = self.processes.values().filter(|p| p.id == on && p.state == State::Running);
+                let running: Vec<_> = of.by_ref().filter(|process| process.known).collect();
                 assert!(running.is_empty(), "{id} stops before {}; {:?}", service.name, self.log);
             }
         }
