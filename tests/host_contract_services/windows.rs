@@ -8,7 +8,7 @@ use windlass::{
     agent::host::{
         Credentials, Exit, HostError, ProcessIdentity, Reason, Running, ServiceControl, windows::WindowsServices,
     },
-    model::{EnvVar, Service, StartMode},
+    model::{EnvVar, HostPath, Service, StartMode},
 };
 
 use super::{LIMIT, service, suite, until};
@@ -22,7 +22,7 @@ struct Machine {
 impl Machine {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("folder");
-        let services = WindowsServices::new(folder.path()).expect("services");
+        let services = WindowsServices::new(folder.path(), built("windlass-service-host.exe")).expect("services");
         Self { folder, services, made: Vec::new() }
     }
 
@@ -41,6 +41,16 @@ impl Machine {
         let service = service(&name, &words);
         self.made.push(service.clone());
         service
+    }
+
+    /// A program that is no service, with the file that it holds while it runs.
+    fn wrapped(&mut self, name: &str, code: &str) -> (Service, String) {
+        let held = self.path("held");
+        let mut service = self.service(name, &[]);
+        service.command = vec![program().to_str().expect("text").into(), "program".into(), held.clone(), code.into()];
+        service.wrap = true;
+        service.account = Some("LocalSystem".into());
+        (service, held)
     }
 
     async fn configure(&self, service: &Service) -> bool {
@@ -72,10 +82,14 @@ impl Machine {
 }
 
 fn program() -> PathBuf {
+    built("examples/test-service.exe")
+}
+
+fn built(name: &str) -> PathBuf {
     // target/<triple>/debug/deps/this.exe
     let this = std::env::current_exe().expect("this program");
-    let program = this.ancestors().nth(2).expect("a folder").join("examples").join("test-service.exe");
-    assert!(program.exists(), "{} is not there: cargo build --example test-service", program.display());
+    let program = this.ancestors().nth(2).expect("a folder").join(name);
+    assert!(program.exists(), "{} is not there: cargo build --bins --example test-service", program.display());
     program
 }
 
@@ -190,6 +204,32 @@ async fn a_service_that_does_not_stop_is_killed_and_starts_again() {
 }
 
 #[tokio::test]
+async fn a_check_runs_as_the_service_and_ends_when_it_is_dropped() {
+    let mut machine = Machine::new();
+    let mut service = machine.service("check", &[]);
+    let shell = std::env::var("COMSPEC").expect("a shell");
+    let command = |script: &str| [shell.clone(), "/c".into(), script.to_owned()];
+    let error = machine.services.check(&service, &command("exit 7")).await.expect_err("does not run");
+    assert!(error.message.contains("it does not run (error 1062)"), "{error}");
+    service.env = vec![EnvVar { name: "ACME".into(), value: "7".into() }];
+    machine.run(&service).await;
+    assert_eq!(machine.services.check(&service, &command("exit %ACME%")).await, Ok(Exit::Code(7)));
+    let began = machine.path("began");
+    let command = [program().to_str().expect("text").to_owned(), "program".into(), began.clone()];
+    {
+        let check = machine.services.check(&service, &command);
+        tokio::pin!(check);
+        tokio::select! {
+            outcome = &mut check => panic!("{outcome:?}"),
+            () = until(|| std::path::Path::new(&began).exists().then_some(())) => {}
+        }
+    }
+    // It cannot be removed while the program runs.
+    until(|| fs::remove_file(&began).ok()).await;
+    machine.clear().await;
+}
+
+#[tokio::test]
 async fn a_service_pauses_and_goes_on_unless_it_refuses() {
     let mut machine = Machine::new();
     let service = machine.service("pause", &[]);
@@ -206,5 +246,64 @@ async fn a_service_pauses_and_goes_on_unless_it_refuses() {
     let process = machine.run(&refusing).await;
     let error = machine.services.pause(&refusing.name, &process, true).await.expect_err("refuses");
     assert!(error.message.ends_with("it does not accept being paused"), "{error}");
+    machine.clear().await;
+}
+
+#[tokio::test]
+async fn a_program_that_is_no_service_runs_as_one() {
+    let mut machine = Machine::new();
+    let (mut service, held) = machine.wrapped("wrap", "0");
+    service.env = vec![EnvVar { name: "ACME".into(), value: "a b".into() }];
+    service.working_directory = HostPath::parse(machine.folder.path().to_str().expect("text")).ok();
+    let process = machine.run(&service).await;
+    let said = until(|| fs::read_to_string(&held).ok().filter(|said| !said.is_empty())).await;
+    assert!(said.starts_with(r#"Some("a b") in "#) && said.contains(".tmp"), "{said}");
+    assert!(!machine.configure(&service).await);
+    machine.services.request_stop(&service.name, &process).expect("asks");
+    assert_eq!(timeout(LIMIT, machine.services.ended(&service.name, &process)).await, Ok(Exit::Code(0)));
+    until(|| fs::remove_file(&held).ok()).await;
+    let output = machine.read(&format!("wrapped/{}/output/output.log", service.name.identity()));
+    // Wine 8 delivers no CTRL_BREAK (its GenerateConsoleCtrlEvent answers error 6): there the program is ended at once.
+    let said = output.replace('\r', "");
+    assert!(["to stdout\nto stderr\n", "to stdout\nto stderr\nasked to stop\n"].contains(&said.as_str()), "{said}");
+
+    service.env.clear();
+    assert!(machine.configure(&service).await, "its process sees it");
+    machine.services.delete(&service.name).await.expect("deletes");
+    assert!(!machine.folder.path().join("wrapped").join(service.name.identity()).exists());
+    machine.clear().await;
+}
+
+#[tokio::test]
+async fn a_wrapped_program_that_ends_by_itself_is_a_crash_with_its_code() {
+    let mut machine = Machine::new();
+    let (service, held) = machine.wrapped("wrap-crash", "42");
+    let process = machine.run(&service).await;
+    fs::write(format!("{held}.end"), "").expect("writes");
+    assert_eq!(timeout(LIMIT, machine.services.ended(&service.name, &process)).await, Ok(Exit::Code(42)));
+    let mut missing = service.clone();
+    missing.command = vec![r"C:\no\such\program.exe".into()];
+    assert!(machine.configure(&missing).await);
+    let error = machine.start(&missing).await.expect_err("no program");
+    assert_eq!(error.reason, Reason::NotExecutable, "{error}");
+    machine.clear().await;
+}
+
+#[tokio::test]
+async fn a_wrapped_program_ends_with_its_host_however_that_ends() {
+    let mut machine = Machine::new();
+    let (mut service, held) = machine.wrapped("wrap-stop", "0");
+    service.stop_timeout_seconds = 2;
+    fs::write(format!("{held}.stubborn"), "").expect("writes");
+    let process = machine.run(&service).await;
+    until(|| fs::read_to_string(&held).ok().filter(|said| !said.is_empty())).await;
+    machine.services.request_stop(&service.name, &process).expect("asks");
+    assert_eq!(timeout(LIMIT, machine.services.ended(&service.name, &process)).await, Ok(Exit::Code(0)));
+    until(|| fs::remove_file(&held).ok()).await;
+
+    let process = machine.start(&service).await.expect("starts");
+    until(|| fs::read_to_string(&held).ok().filter(|said| !said.is_empty())).await;
+    machine.services.kill(&service.name, &process).expect("kills");
+    until(|| fs::remove_file(&held).ok()).await;
     machine.clear().await;
 }

@@ -1,9 +1,11 @@
 //! A Windows service for tests, told by its arguments how to behave: `NAME [MODE VALUE]…`.
 //!
-//! `log FILE`: appends a line for each thing that happens. `slow N`: starts in N checkpoints of 100 ms. `fails CODE`: stops at once with a code
-//! of its own. `crashes FILE`: ends without a word once that file is there. `pauses no`: cannot be paused.
+//! `log FILE`: appends a line for each thing that happens. `slow N`: starts in N checkpoints of 100 ms. `fails CODE`:
+//! stops at once with a code of its own. `crashes FILE`: ends without a word once that file is there. `pauses no`: cannot be paused.
 //! `stops no`: takes the stop control and goes on. `listens PORT`: answers 200 to HTTP once it runs, and 503 while the
 //! file of `ready FILE` is not there.
+
+#![allow(clippy::expect_used)]
 
 #[cfg(windows)]
 fn main() {
@@ -42,6 +44,9 @@ mod program {
 
     pub fn main() {
         let name = std::env::args().nth(1).expect("the service's name");
+        if name == "program" {
+            return be_a_program();
+        }
         service_dispatcher::start(name, service_main).expect("started by the SCM");
         // Wine comes back as soon as the stop control was handled.
         if std::env::args().any(|word| word == "stops") {
@@ -49,6 +54,37 @@ mod program {
                 std::thread::park();
             }
         }
+    }
+
+    /// No service: `program FILE [EXIT-CODE]`. Holds the file open while it runs, and ends with the code once a line
+    /// `end` comes to the file `FILE.end`, or else when its console says so, with 0 (`FILE.stubborn`: never).
+    fn be_a_program() {
+        use std::os::windows::fs::OpenOptionsExt as _;
+        let file = std::env::args().nth(2).expect("a file");
+        let mut held =
+            OpenOptions::new().write(true).create(true).truncate(true).share_mode(1).open(&file).expect("opens");
+        write!(held, "{:?} in {:?}", std::env::var("ACME").ok(), std::env::current_dir().expect("somewhere"))
+            .expect("writes");
+        println!("to stdout");
+        eprintln!("to stderr");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut asked = tokio::signal::windows::ctrl_break().expect("listens");
+            loop {
+                tokio::select! {
+                    _ = asked.recv() => {
+                        println!("asked to stop");
+                        if !Path::new(&format!("{file}.stubborn")).exists() {
+                            return;
+                        }
+                    }
+                    () = tokio::time::sleep(STEP) => {}
+                }
+                if Path::new(&format!("{file}.end")).exists() {
+                    std::process::exit(std::env::args().nth(3).map_or(0, |code| code.parse().expect("a number")));
+                }
+            }
+        });
     }
 
     fn run(_: Vec<OsString>) {

@@ -46,6 +46,7 @@ pub fn meaning(code: u32) -> Option<(Reason, &'static str)> {
         87 => (Reason::Refused, "the machine takes no such configuration"),
         BAD_EXE_FORMAT | 216 => (Reason::NotExecutable, "its program is not one for this machine"),
         VIRUS_INFECTED => (Reason::BlockedByAntivirus, "a virus scanner keeps its program from running"),
+        267 => (Reason::NotExecutable, "its working directory is not there"),
         740 => (Reason::NotExecutable, "its program asks for elevation, which a service cannot have"),
         DEPENDENT_SERVICES_RUNNING => {
             (Reason::DependentServicesRunning, "services that are not managed here depend on it and run")

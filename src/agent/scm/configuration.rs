@@ -45,7 +45,9 @@ impl Configuration {
     ///
     /// The SCM starts what it starts by itself as soon as its dependencies run, and knows nothing of readiness: a
     /// service with dependencies is therefore left to the agent.
-    pub fn of(service: &Service) -> Result<Self, HostError> {
+    ///
+    /// `host` is the command line of the service host, for a program that is none.
+    pub fn of(service: &Service, host: Option<String>) -> Result<Self, HostError> {
         let start = match service.start_mode {
             StartMode::Disabled => Start::Disabled,
             StartMode::Manual => Start::OnDemand,
@@ -53,7 +55,7 @@ impl Configuration {
             StartMode::Automatic => Start::Automatic { delayed: false },
             StartMode::DelayedAutomatic => Start::Automatic { delayed: true },
         };
-        if let Some(directory) = &service.working_directory {
+        if let (Some(directory), None) = (&service.working_directory, &host) {
             let message = format!(
                 "run {} in {directory}: the SCM chooses the directory of a service; a program needs wrap: true for it",
                 service.name
@@ -64,11 +66,15 @@ impl Configuration {
         Ok(Self {
             display_name: if service.display_name.is_empty() { name } else { service.display_name.clone() },
             description: service.description.clone(),
-            command_line: command_line::join(&service.command),
+            // The host is told of its environment.
+            environment: match host {
+                Some(_) => Vec::new(),
+                None => service.env.iter().map(|v| format!("{}={}", v.name, v.value)).collect(),
+            },
+            command_line: host.unwrap_or_else(|| command_line::join(&service.command)),
             start,
             dependencies: service.depends_on.iter().map(|name| name.as_str().to_owned()).collect(),
             account: Account::parse(service.account.as_deref()),
-            environment: service.env.iter().map(|v| format!("{}={}", v.name, v.value)).collect(),
         })
     }
 }
@@ -157,7 +163,7 @@ mod tests {
     fn wanted(change: impl Fn(&mut Service)) -> Configuration {
         let mut service = service("Acme");
         change(&mut service);
-        Configuration::of(&service).expect("can be had")
+        Configuration::of(&service, None).expect("can be had")
     }
 
     fn kept(configuration: &Configuration) -> Kept {
@@ -225,7 +231,8 @@ mod tests {
     fn a_directory_is_refused_where_it_would_not_be_used() {
         let mut service = service("Acme");
         service.working_directory = HostPath::parse("/acme").ok();
-        let error = Configuration::of(&service).expect_err("refused");
+        assert!(Configuration::of(&service, Some("host.exe".into())).is_ok());
+        let error = Configuration::of(&service, None).expect_err("refused");
         assert!(error.message.contains("wrap: true"), "{error}");
     }
 }

@@ -8,3 +8,4 @@ pub mod codes;
 pub mod command_line;
 pub mod configuration;
 pub mod waiting;
+pub mod wrapped;

@@ -15,6 +15,7 @@ mod socket;
 use std::{
     io,
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 pub use files::LinuxHost;
@@ -31,6 +32,12 @@ pub fn host(_: &Path) -> LinuxHost {
 /// Where the agent keeps its state unless told otherwise.
 pub fn state_dir() -> PathBuf {
     PathBuf::from("/var/lib/windlass")
+}
+
+/// Programs need nobody to stand in for them here.
+pub fn service_host() -> ExitCode {
+    eprintln!("windlass-service-host: this is for Windows");
+    ExitCode::FAILURE
 }
 
 /// The services of this machine, for an agent that keeps its state there.

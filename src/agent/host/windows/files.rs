@@ -63,8 +63,13 @@ impl Host for WindowsHost {
     }
 
     fn features(&self) -> &'static [&'static str] {
-        // Wrapped programs are refused as a whole, before anything is half done.
-        &[features::PACKAGES, features::REGISTRY_VALUES, features::SERVICE_PASSWORD, features::WINDOWS_ATTRIBUTES]
+        &[
+            features::PACKAGES,
+            features::REGISTRY_VALUES,
+            features::SERVICE_PASSWORD,
+            features::WINDOWS_ATTRIBUTES,
+            features::WRAP,
+        ]
     }
 
     fn spelled(&self, attributes: &Attributes) -> Attributes {

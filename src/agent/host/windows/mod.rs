@@ -8,7 +8,6 @@ mod facts;
 mod files;
 mod folders;
 mod handles;
-mod logon_right;
 mod own;
 mod packages;
 mod pipe;
@@ -18,11 +17,11 @@ mod process;
 mod protect;
 mod registry;
 mod restart;
-mod scm;
-mod scm_configuration;
 mod security;
+mod service_host;
 mod services;
 mod strings;
+mod wait;
 mod watch;
 
 use std::{io, path::Path};
@@ -32,6 +31,7 @@ pub use folders::state_dir;
 pub use own::{create_private_directory, sync_directory, write_private_file};
 pub use pipe::{connect, listen, stop_requested};
 pub use protect::{protect, unprotect};
+pub use service_host::service_host;
 pub use services::WindowsServices;
 
 /// This machine, for an agent that keeps its state there.
@@ -41,7 +41,8 @@ pub fn host(state_dir: &Path) -> WindowsHost {
 
 /// The services of this machine, for an agent that keeps its state there.
 pub fn services(state_dir: &Path) -> io::Result<WindowsServices> {
-    WindowsServices::new(state_dir)
+    let host = std::env::current_exe()?.with_file_name(crate::agent::scm::wrapped::HOST);
+    WindowsServices::new(state_dir, host)
 }
 
 /// Programs of services are started by the SCM here.

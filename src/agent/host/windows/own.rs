@@ -27,10 +27,15 @@ use super::{
 /// Creates a directory (and its parents) that only SYSTEM and administrators can open; one that is there is closed
 /// to others.
 pub fn create_private_directory(path: &Path) -> io::Result<()> {
+    create_directory(path, PRIVATE)
+}
+
+/// Creates a directory (and its parents) with this DACL; one that is there gets it.
+pub(super) fn create_directory(path: &Path, sddl: &str) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    let descriptor = Descriptor::parse(PRIVATE)?;
+    let descriptor = Descriptor::parse(sddl)?;
     let name = wide(path);
     let attributes = descriptor.attributes();
     // SAFETY: the name ends with NUL, and it and the attributes outlive the call.

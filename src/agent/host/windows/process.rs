@@ -12,15 +12,15 @@ use tokio::sync::Notify;
 use windows_sys::{
     Wdk::System::SystemInformation::{NtQuerySystemInformation, SystemTimeOfDayInformation},
     Win32::{
-        Foundation::{FILETIME, HANDLE, INVALID_HANDLE_VALUE, WAIT_OBJECT_0},
+        Foundation::{FILETIME, HANDLE, WAIT_OBJECT_0},
         System::Threading::{
             GetExitCodeProcess, GetProcessTimes, INFINITE, OpenProcess, PROCESS_QUERY_LIMITED_INFORMATION,
-            PROCESS_SYNCHRONIZE, PROCESS_TERMINATE, RegisterWaitForSingleObject, TerminateProcess, UnregisterWaitEx,
-            WT_EXECUTEONLYONCE, WaitForSingleObject,
+            PROCESS_SYNCHRONIZE, PROCESS_TERMINATE, TerminateProcess, WaitForSingleObject,
         },
     },
 };
 
+use super::wait::Wait;
 use crate::agent::host::ProcessIdentity;
 
 /// Changes with every start of the machine, and with nothing else: not with the clock.
@@ -53,6 +53,12 @@ pub(super) fn boot_id() -> io::Result<String> {
 /// A process that is held open, so that its id stays its own.
 pub(super) struct Process(OwnedHandle);
 
+impl From<OwnedHandle> for Process {
+    fn from(handle: OwnedHandle) -> Self {
+        Self(handle)
+    }
+}
+
 impl Process {
     /// With the right to end it, where `to_end`.
     pub(super) fn open(pid: u32, to_end: bool) -> io::Result<Self> {
@@ -83,8 +89,13 @@ impl Process {
         }
     }
 
-    fn raw(&self) -> HANDLE {
+    pub(super) fn raw(&self) -> HANDLE {
         self.0.as_raw_handle()
+    }
+
+    /// Another handle of it.
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
     }
 
     /// In units of 100 ns since 1601.
@@ -133,46 +144,12 @@ impl Process {
     /// Completes when it has ended; no thread waits meanwhile but the system's own.
     pub(super) async fn ended(&self) -> io::Result<()> {
         let told = Arc::new(Notify::new());
-        let _waiting = Waiting::begin(self, told.clone())?;
+        // SAFETY: this process is held open while the wait is there.
+        #[allow(unsafe_code)]
+        let _wait = unsafe { Wait::begin(self.raw(), told.clone()) }?;
         told.notified().await;
         Ok(())
     }
-}
-
-/// A wait that the system's thread pool does.
-struct Waiting {
-    wait: usize,
-    /// The callback has its address.
-    _told: Arc<Notify>,
-}
-
-impl Waiting {
-    fn begin(process: &Process, told: Arc<Notify>) -> io::Result<Self> {
-        let mut wait: HANDLE = null_mut();
-        let context = Arc::as_ptr(&told).cast();
-        // SAFETY: the handle outlives the wait, as the caller holds the process while it holds this; the context is
-        // kept by this, whose end waits for a callback that runs.
-        #[allow(unsafe_code)]
-        let done = unsafe {
-            RegisterWaitForSingleObject(&mut wait, process.raw(), Some(tell), context, INFINITE, WT_EXECUTEONLYONCE)
-        };
-        if done == 0 { Err(io::Error::last_os_error()) } else { Ok(Self { wait: wait as usize, _told: told }) }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        // SAFETY: the wait was registered and is unregistered once, here; this returns when no callback runs.
-        #[allow(unsafe_code)]
-        let _ = unsafe { UnregisterWaitEx(self.wait as HANDLE, INVALID_HANDLE_VALUE) };
-    }
-}
-
-#[allow(unsafe_code)]
-unsafe extern "system" fn tell(context: *mut core::ffi::c_void, _: bool) {
-    // SAFETY: `Waiting` keeps what this points to until the wait is unregistered.
-    let told = unsafe { &*context.cast::<Notify>() };
-    told.notify_one();
 }
 
 #[cfg(test)]

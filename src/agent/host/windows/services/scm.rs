@@ -1,6 +1,11 @@
 //! The doors of the Service Control Manager: services opened, asked how they are, and told. Does IO and blocks.
 //! Errors are the system's codes; what they mean is in `agent::scm::codes`.
 
+use std::{
+    ops::Deref,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
 use windows_service::{
     service::{Service, ServiceAccess},
     service_manager::{ServiceManager, ServiceManagerAccess},
@@ -40,18 +45,42 @@ pub(super) fn last_code() -> u32 {
     }
 }
 
+/// A service that is open, and the turn to speak to the SCM.
+pub(super) struct Opened {
+    service: Service,
+    _turn: Turn,
+}
+
+impl Deref for Opened {
+    type Target = Service;
+
+    fn deref(&self) -> &Service {
+        &self.service
+    }
+}
+
+/// One thread at a time speaks to the SCM, which itself starts one service at a time: under Wine's, handles of several
+/// threads are lost now and then (error 6), and with them services that cannot be removed. Not to be taken twice.
+pub(super) type Turn = MutexGuard<'static, ()>;
+
+pub(super) fn turn() -> Turn {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// `None` where there is no such service.
-pub(super) fn open(name: &ServiceName, access: ServiceAccess) -> Result<Option<Service>, u32> {
+pub(super) fn open(name: &ServiceName, access: ServiceAccess) -> Result<Option<Opened>, u32> {
+    let turn = turn();
     let manager = ServiceManager::local_computer(None::<&str>, ServiceManagerAccess::CONNECT);
     match manager.and_then(|manager| manager.open_service(name.as_str(), access)) {
-        Ok(service) => Ok(Some(service)),
+        Ok(service) => Ok(Some(Opened { service, _turn: turn })),
         Err(error) if code_of(&error) == DOES_NOT_EXIST => Ok(None),
         Err(error) => Err(code_of(&error)),
     }
 }
 
 /// As [`open`], but its absence is error 1060.
-pub(super) fn open_known(name: &ServiceName, access: ServiceAccess) -> Result<Service, u32> {
+pub(super) fn open_known(name: &ServiceName, access: ServiceAccess) -> Result<Opened, u32> {
     open(name, access)?.ok_or(DOES_NOT_EXIST)
 }
 
@@ -112,7 +141,7 @@ pub(super) fn running_dependents(service: &Service) -> Result<Vec<String>, u32> 
     let found = buffer.iter().take(usize::try_from(count).unwrap_or_default());
     // SAFETY: each of the first `count` records points to a text in the buffer that ends with NUL.
     #[allow(unsafe_code)]
-    let name = |record: &ENUM_SERVICE_STATUSW| unsafe { super::strings::text(record.lpServiceName) };
+    let name = |record: &ENUM_SERVICE_STATUSW| unsafe { super::super::strings::text(record.lpServiceName) };
     Ok(found.map(name).collect())
 }
 

@@ -20,8 +20,8 @@ use windows_sys::Win32::System::Services::{
 use zeroize::Zeroizing;
 
 use super::{
-    scm::{Handle, code_of, last_code, open_known},
-    strings::{text, wide, wide_list},
+    super::strings::{text, wide, wide_list},
+    scm::{Handle, Opened, code_of, last_code, open_known, turn},
 };
 use crate::{
     agent::scm::{
@@ -63,7 +63,8 @@ pub(super) fn read(service: &Service, name: &ServiceName, wanted: &Configuration
 }
 
 /// Makes a service that is not there, with all but what is told afterwards by [`change`].
-pub(super) fn create(name: &ServiceName, wanted: &Configuration, password: Option<&str>) -> Result<Service, u32> {
+pub(super) fn create(name: &ServiceName, wanted: &Configuration, password: Option<&str>) -> Result<Opened, u32> {
+    let turn = turn();
     let manager = scm_handle()?;
     let (key, display_name) = (wide(name.as_str()), wide(&wanted.display_name));
     let (command_line, dependencies) = (wide(&wanted.command_line), wide_list(&wanted.dependencies));
@@ -90,7 +91,7 @@ pub(super) fn create(name: &ServiceName, wanted: &Configuration, password: Optio
     if created.is_null() {
         return Err(last_code());
     }
-    drop(Handle(created));
+    drop((Handle(created), manager, turn));
     open_known(name, access())
 }
 

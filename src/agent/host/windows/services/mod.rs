@@ -1,7 +1,19 @@
 //! Services of a Windows machine, through the Service Control Manager. Does IO.
 //! Who starts what again is decided above; here each call does one thing and says what came of it.
 
-use std::{io, path::Path, time::Duration};
+mod check;
+mod kept;
+mod logon_right;
+mod scm;
+pub(super) mod spawn;
+mod wrap;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use tokio::{
@@ -9,18 +21,17 @@ use tokio::{
     task::spawn_blocking,
     time::{Instant, sleep, timeout},
 };
-use windows_service::service::{Service as Opened, ServiceAccess};
+use windows_service::service::{Service as ScmService, ServiceAccess};
 use windows_sys::Win32::System::Services::{
     SERVICE_ACCEPT_PAUSE_CONTINUE, SERVICE_PAUSED, SERVICE_RUNNING, SERVICE_START_PENDING, SERVICE_STOP_PENDING,
     SERVICE_STOPPED,
 };
 
-use super::{
-    logon_right,
-    process::{self, Process},
-    scm::{self, Status, code_of},
-    scm_configuration as kept,
+use self::{
+    scm::{Status, code_of},
+    wrap::Wraps,
 };
+use super::process::{self, Process};
 use crate::{
     agent::{
         host::{Configured, Credentials, Exit, HostError, Journal, ProcessIdentity, Reason, Running, ServiceControl},
@@ -49,12 +60,13 @@ const STATUS_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct WindowsServices {
     boot_id: String,
+    wraps: Arc<Wraps>,
 }
 
 impl WindowsServices {
-    /// For an agent that keeps its state there.
-    pub fn new(_: &Path) -> io::Result<Self> {
-        Ok(Self { boot_id: process::boot_id()? })
+    /// For an agent that keeps its state there. `host` is the program that stands in for those that are no services.
+    pub fn new(state_dir: &Path, host: PathBuf) -> io::Result<Self> {
+        Ok(Self { boot_id: process::boot_id()?, wraps: Arc::new(Wraps::new(state_dir, host)?) })
     }
 
     fn identity(&self, pid: u32) -> io::Result<ProcessIdentity> {
@@ -106,6 +118,39 @@ impl WindowsServices {
                 }
             }
         }
+    }
+
+    /// Whether what its process is started with was another.
+    fn configure_now(&self, service: &Service, password: Option<&str>, anew: bool) -> Result<bool, HostError> {
+        let (name, tried) = (&service.name, format!("configure the service {}", service.name));
+        let coded = |code| error(&tried, code);
+        let line =
+            if service.wrap { Some(self.wraps.command_line(name).map_err(|e| failed(&tried, &e))?) } else { None };
+        let wanted = Configuration::of(service, line)?;
+        let found = scm::open(name, kept::access()).map_err(coded)?;
+        let is_there = found.is_some();
+        if !is_there {
+            grant(name, &wanted)?;
+        }
+        let opened = match found {
+            Some(opened) => opened,
+            None => kept::create(name, &wanted, password).map_err(coded)?,
+        };
+        let is = kept::read(&opened, name, &wanted).map_err(coded)?;
+        let changes = Changes::between(&is, &wanted, anew && is_there);
+        if is_there && changes.account.is_some() {
+            grant(name, &wanted)?;
+        }
+        if changes != Changes::default() {
+            kept::change(&opened, name, &changes, password).map_err(coded)?;
+        }
+        drop(opened);
+        let told = service.wrap && self.wraps.tell(service).map_err(|problem| failed(&tried, &problem))?;
+        if changes.command_line.is_some() {
+            // What cannot be removed now is the next time.
+            let _ = self.wraps.clear();
+        }
+        Ok(is_there && (told || changes.reach_its_process()))
     }
 
     /// Tells the SCM to start it; that it runs is success.
@@ -174,12 +219,11 @@ impl ServiceControl for WindowsServices {
     }
 
     async fn configure(&self, service: &Service, credentials: &Credentials) -> Result<Configured, HostError> {
-        let wanted = Configuration::of(service)?;
-        let (this, name, anew) = (self.clone(), service.name.clone(), credentials.anew);
+        let (this, service, anew) = (self.clone(), service.clone(), credentials.anew);
         let password = credentials.password.clone();
         blocking(move || {
-            let changed = configure(&name, &wanted, password.as_ref().map(|password| password.as_str()), anew)?;
-            Ok(Configured { changed, running: this.running(&name)? })
+            let changed = this.configure_now(&service, password.as_ref().map(|password| password.as_str()), anew)?;
+            Ok(Configured { changed, running: this.running(&service.name)? })
         })
         .await
     }
@@ -188,10 +232,12 @@ impl ServiceControl for WindowsServices {
         let (name, tried) = (name.clone(), format!("delete the service {name}"));
         let deadline = Instant::now() + GONE_WITHIN;
         loop {
-            let (of, what) = (name.clone(), tried.clone());
+            let (this, of, what) = (self.clone(), name.clone(), tried.clone());
             let gone = blocking(move || {
                 let opened = scm::open(&of, ServiceAccess::DELETE).map_err(|code| error(&what, code))?;
-                let Some(service) = opened else { return Ok(true) };
+                let Some(service) = opened else {
+                    return this.wraps.forget(&of).map(|()| true).map_err(|problem| failed(&what, &problem));
+                };
                 match service.delete().map_err(|error| code_of(&error)) {
                     Ok(()) | Err(MARKED_FOR_DELETE) => Ok(false),
                     Err(code) => Err(error(&what, code)),
@@ -294,10 +340,7 @@ impl ServiceControl for WindowsServices {
     /// That process alone: the SCM knows nothing of what a service starts, which often is not its own.
     fn kill(&self, name: &ServiceName, process: &ProcessIdentity) -> Result<(), HostError> {
         let tried = format!("end the process {} of the service {name}", process.pid);
-        let failed = |problem: io::Error| match problem.raw_os_error() {
-            Some(code) => error(&tried, code.cast_unsigned()),
-            None => HostError::new(Reason::IoError, format!("{tried}: {problem}")),
-        };
+        let failed = |problem| failed(&tried, &problem);
         if !self.is_that_running(process) {
             return Ok(());
         }
@@ -340,48 +383,21 @@ impl ServiceControl for WindowsServices {
         self.come_to(name, wanted, &tried).await.map(drop)
     }
 
-    async fn check(&self, service: &Service, _: &[String]) -> Result<Exit, HostError> {
-        let message = format!("check {} by a program: not on Windows yet", service.name);
-        Err(HostError::new(Reason::NotSupportedHere, message))
+    async fn check(&self, service: &Service, command: &[String]) -> Result<Exit, HostError> {
+        let tried = format!("run {} as {} does", command.join(" "), service.name);
+        let (this, of, words, what) = (self.clone(), service.clone(), command.to_vec(), tried.clone());
+        let spawned = blocking(move || {
+            let Some(Running { process, .. }) = this.running(&of.name)? else { return Err(error(&what, NOT_ACTIVE)) };
+            let opened = Process::open_that(&process, &this.boot_id, false).map_err(|e| failed(&what, &e))?;
+            let opened = opened.ok_or_else(|| error(&what, NOT_ACTIVE))?;
+            check::start(&opened, &of, &words).map_err(|problem| failed(&what, &problem))
+        })
+        .await?;
+        spawned.process.ended().await.map_err(|problem| failed(&tried, &problem))?;
+        Ok(spawned.process.exit_code().map_or(Exit::Unknown, |code| Exit::Code(code.cast_signed())))
     }
 
     fn tend(&self, _: &ServiceName) {}
-}
-
-/// Whether what its process is started with was another.
-fn configure(
-    name: &ServiceName,
-    wanted: &Configuration,
-    password: Option<&str>,
-    anew: bool,
-) -> Result<bool, HostError> {
-    let tried = format!("configure the service {name}");
-    let failed = |code| error(&tried, code);
-    let found = scm::open(name, kept::access()).map_err(failed)?;
-    let differs = |service: &Opened, anew| {
-        let is = kept::read(service, name, wanted).map_err(failed)?;
-        Ok::<_, HostError>(Changes::between(&is, wanted, anew))
-    };
-    let (service, changes, changed) = match found {
-        Some(service) => {
-            let changes = differs(&service, anew)?;
-            let changed = changes.reach_its_process();
-            if changes.account.is_some() {
-                grant(name, wanted)?;
-            }
-            (service, changes, changed)
-        }
-        None => {
-            grant(name, wanted)?;
-            let service = kept::create(name, wanted, password).map_err(failed)?;
-            let changes = differs(&service, false)?;
-            (service, changes, false)
-        }
-    };
-    if changes != Changes::default() {
-        kept::change(&service, name, &changes, password).map_err(failed)?;
-    }
-    Ok(changed)
 }
 
 fn grant(name: &ServiceName, wanted: &Configuration) -> Result<(), HostError> {
@@ -389,11 +405,17 @@ fn grant(name: &ServiceName, wanted: &Configuration) -> Result<(), HostError> {
     if !wanted.account.needs_logon_right() {
         return Ok(());
     }
-    logon_right::grant_logon_as_service(account)
-        .map_err(|code| error(&format!("let {account} log on as a service, for {name}"), code))
+    logon_right::grant(account, name)
 }
 
-fn is_stopping(service: &Opened) -> bool {
+fn failed(tried: &str, problem: &io::Error) -> HostError {
+    match problem.raw_os_error() {
+        Some(code) => error(tried, code.cast_unsigned()),
+        None => HostError::new(Reason::IoError, format!("{tried}: {problem}")),
+    }
+}
+
+fn is_stopping(service: &ScmService) -> bool {
     scm::status(service).is_ok_and(|status| status.state == SERVICE_STOP_PENDING || status.state == SERVICE_STOPPED)
 }
 

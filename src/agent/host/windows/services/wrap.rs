@@ -1,0 +1,129 @@
+//! Programs that are no services: the service host's own copy, and the file that tells it what to run. Does IO.
+//!
+//! Below the state directory: `hosts\<digest>\windlass-service-host.exe`, one for each version that services use, so that
+//! an upgrade of the agent leaves them running; `wrapped\<service>\` with the file and the program's output.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use windows_service::service::ServiceAccess;
+
+use super::{super::own, logon_right::sid_of, scm};
+use crate::{
+    agent::scm::{
+        accounts::Account,
+        command_line,
+        wrapped::{FILE, HOST, OUTPUT, Wrapped},
+    },
+    model::{Digest, Service, ServiceName},
+};
+
+/// SYSTEM and administrators, and what runs as a service may read and run it.
+const HOSTS: &str = "D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;FRFX;;;SU)";
+
+/// Where these things lie.
+#[derive(Debug)]
+pub(super) struct Wraps {
+    state_dir: PathBuf,
+    /// The host's program as it was installed.
+    installed: PathBuf,
+    /// The copy of this version, once made.
+    host: OnceLock<PathBuf>,
+}
+
+impl Wraps {
+    pub(super) fn new(state_dir: &Path, installed: PathBuf) -> io::Result<Self> {
+        Ok(Self { state_dir: std::path::absolute(state_dir)?, installed, host: OnceLock::new() })
+    }
+
+    fn folder(&self, name: &ServiceName) -> PathBuf {
+        self.state_dir.join("wrapped").join(name.identity())
+    }
+
+    /// What the SCM is to start for it.
+    pub(super) fn command_line(&self, name: &ServiceName) -> io::Result<String> {
+        let path = |path: PathBuf| path.to_string_lossy().into_owned();
+        let words = [path(self.host()?), name.as_str().to_owned(), path(self.folder(name).join(FILE))];
+        Ok(command_line::join(&words))
+    }
+
+    /// Writes what is to be run; whether it was another before.
+    pub(super) fn tell(&self, service: &Service) -> io::Result<bool> {
+        let folder = self.folder(&service.name);
+        let account = Account::parse(service.account.as_deref());
+        // Windows makes the account of a service with the service: it may not be there yet.
+        let sid = sid_of(account.scm_name()).map_err(|error| io::Error::other(error.message))?.as_text();
+        let admins = "D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)";
+        own::create_directory(&folder, &format!("{admins}(A;OICI;FRFX;;;{sid})"))?;
+        own::create_directory(&folder.join(OUTPUT), &format!("{admins}(A;OICI;0x1301bf;;;{sid})"))?;
+        let (file, bytes) = (folder.join(FILE), Wrapped::of(service).to_bytes());
+        match fs::read(&file) {
+            Ok(before) if before == bytes => return Ok(false),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        own::write_private_file(&file, &bytes)?;
+        Ok(true)
+    }
+
+    /// Removes what it left, of any service.
+    pub(super) fn forget(&self, name: &ServiceName) -> io::Result<()> {
+        match fs::remove_dir_all(self.folder(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.clear()
+    }
+
+    /// The copy of this version of the host.
+    fn host(&self) -> io::Result<PathBuf> {
+        if let Some(host) = self.host.get().filter(|host| host.exists()) {
+            return Ok(host.clone());
+        }
+        let installed = self.installed.display();
+        let bytes = fs::read(&self.installed)
+            .map_err(|error| io::Error::new(error.kind(), format!("read {installed}, which belongs to it: {error}")))?;
+        let digest = Digest::of(&bytes).to_string();
+        let folder = self.state_dir.join("hosts").join(&digest[..16]);
+        let host = folder.join(HOST);
+        if fs::read(&host).is_ok_and(|there| there == bytes) {
+            return Ok(self.host.get_or_init(|| host).clone());
+        }
+        own::create_directory(&self.state_dir.join("hosts"), HOSTS)?;
+        own::create_directory(&folder, HOSTS)?;
+        own::write_private_file(&host, &bytes)?;
+        Ok(self.host.get_or_init(|| host).clone())
+    }
+
+    /// Removes the copies of other versions that no service is started by any more.
+    pub(super) fn clear(&self) -> io::Result<()> {
+        let Some(host) = self.host.get() else { return Ok(()) };
+        let mut used = Vec::new();
+        for entry in folders(&self.state_dir.join("wrapped"))? {
+            let name = entry.file_name().and_then(|name| name.to_str()).and_then(|name| ServiceName::parse(name).ok());
+            let service = name.and_then(|name| scm::open(&name, ServiceAccess::QUERY_CONFIG).ok().flatten());
+            let line = service.and_then(|service| service.query_config().ok()).map(|kept| kept.executable_path);
+            used.extend(line.map(|line| line.to_string_lossy().to_lowercase()));
+        }
+        for folder in folders(&self.state_dir.join("hosts"))? {
+            let is_used = used.iter().any(|line| line.contains(&folder.to_string_lossy().to_lowercase()));
+            if host.parent() != Some(&folder) && !is_used {
+                // One that still runs cannot be removed, and is the next time.
+                let _ = fs::remove_dir_all(&folder);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn folders(of: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(of) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
