@@ -35,9 +35,6 @@ fn link_windows_resources() -> Result<(), Box<dyn Error>> {
         format!("#define VERSION \"{version}\"\n#define VERSION_NUMBERS {numbers}\n"),
     )?;
     for program in ["windlass-agent", "windlass-service-host"] {
-        if !Path::new(&format!("src/bin/{program}.rs")).exists() {
-            continue;
-        }
         let parameters = embed_resource::ParamsIncludeDirs([out.as_str(), "resources/windows"]);
         embed_resource::compile_for(format!("resources/windows/{program}.rc"), [program], parameters)
             .manifest_required()?;

@@ -35,7 +35,7 @@ impl Machine {
         let copied = Command::new("cp").arg("-a").arg(&ready).arg(&prefix).status().expect("cp");
         assert!(copied.success(), "copy {} to {}", ready.display(), prefix.display());
         let log = world.path(&format!("{name}.log"));
-        for program in ["windlass-agent.exe", "windlass-test-service.exe"] {
+        for program in ["windlass-agent.exe", "windlass-service-host.exe", "windlass-test-service.exe"] {
             let from = given("WINDLASS_WINDOWS_DIST").join(program);
             fs::copy(&from, prefix.join("drive_c").join(program))
                 .unwrap_or_else(|error| panic!("copy {}: {error}", from.display()));
