@@ -29,7 +29,7 @@ use windlass::{
         reconcile::{Context, reconcile},
         references::{Kind, ObjectKey},
         seen::{Enrolls, Seen, Sight},
-        sessions::{NodeKey, Sessions},
+        sessions::{Arrival, NodeKey, Sessions},
         watch::Change,
     },
     tunnel::{endpoint::Endpoint, keepalive::Heartbeat},
@@ -233,6 +233,10 @@ fn names(config_map: &str) -> Value {
     json!({"files": [{"path": "/etc/f", "source": {"configMapKeyRef": {"name": config_map, "key": "k"}}}]})
 }
 
+fn arrival() -> Arrival {
+    Arrival { last_session: 0, status_session: 0, peer: ([192, 0, 2, 7], 50000).into() }
+}
+
 fn id(name: &str) -> NodeId {
     NodeId { namespace: "a".into(), name: name.into(), uid: format!("uid-{name}") }
 }
@@ -300,7 +304,7 @@ async fn an_api_server_that_fails_is_asked_again_and_nothing_is_said_of_the_node
 async fn an_invalid_spec_leaves_the_last_valid_document_with_the_session() {
     let world = World::new();
     world.node("n", json!({}));
-    let orders = world.context.sessions.open(&id("n"), 0, 0, Timestamp::now()).expect("opened").1;
+    let orders = world.context.sessions.open(&id("n"), arrival(), Timestamp::now()).expect("opened").1;
     world.reconcile("n").await.expect("reconciled");
     let document = orders.borrow().document.clone().expect("delivered");
     world.node("n", json!({"files": [{"path": "/a/../b", "source": {"inline": "x"}}]}));
@@ -315,7 +319,7 @@ async fn an_invalid_spec_leaves_the_last_valid_document_with_the_session() {
 async fn a_deletion_of_an_orphan_empties_no_machine_while_another_finalizer_holds_it() {
     let world = World::new();
     world.node("n", json!({"directories": [{"path": "/srv/acme"}]}));
-    let orders = world.context.sessions.open(&id("n"), 0, 0, Timestamp::now()).expect("opened").1;
+    let orders = world.context.sessions.open(&id("n"), arrival(), Timestamp::now()).expect("opened").1;
     world.reconcile("n").await.expect("reconciled");
     let before = orders.borrow().document.clone().expect("delivered");
     {
@@ -334,7 +338,7 @@ async fn a_deletion_of_an_orphan_empties_no_machine_while_another_finalizer_hold
 async fn a_clean_up_is_delivered_and_lets_go_once_the_agent_says_that_it_is_done() {
     let world = World::new();
     world.node("n", json!({"deletionPolicy": "Cleanup", "directories": [{"path": "/srv/acme"}]}));
-    let orders = world.context.sessions.open(&id("n"), 0, 0, Timestamp::now()).expect("opened").1;
+    let orders = world.context.sessions.open(&id("n"), arrival(), Timestamp::now()).expect("opened").1;
     world.reconcile("n").await.expect("reconciled");
     assert_eq!(world.current("n")["metadata"]["finalizers"], json!(["edge.windlass.dev/cleanup"]));
     {
@@ -359,7 +363,7 @@ async fn a_clean_up_is_delivered_and_lets_go_once_the_agent_says_that_it_is_done
 async fn a_flapping_node_is_written_a_few_times_and_then_waits() {
     let world = World::new();
     world.node("n", json!({}));
-    let _orders = world.context.sessions.open(&id("n"), 0, 0, Timestamp::now()).expect("opened").1;
+    let _orders = world.context.sessions.open(&id("n"), arrival(), Timestamp::now()).expect("opened").1;
     for restart in 0..40 {
         let mut report = Report::default();
         report.facts.agent_version = format!("0.1.{restart}");

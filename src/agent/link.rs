@@ -389,6 +389,11 @@ impl Link {
             Ended::GoAway { reason, retry_after, message } => {
                 let message: String = message.chars().take(500).collect();
                 warn!(reason = reason.as_str_name(), message, ?retry_after, "sent away");
+                if reason == Reason::Revoked {
+                    // A new enrollment file may be the way in again, or a person who calls it off.
+                    let token = self.settings.identity.load().ok().flatten().map(|identity| identity.token_digest);
+                    return Attempt::NewFile { error: message, token };
+                }
                 Attempt::Again { error: message, retry_after: Some(retry_after) }
             }
         }

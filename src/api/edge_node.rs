@@ -60,6 +60,10 @@ pub struct EdgeNodeSpec {
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 
+    /// Whom the operator takes for this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityEntry>,
+
     /// Directories that should exist. Removing an entry removes the directory if the agent created it and it
     /// is empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -94,6 +98,24 @@ pub struct EdgeNodeSpec {
             .message("dependsOn must name other services of this EdgeNode")
     )]
     pub services: Vec<ServiceEntry>,
+}
+
+impl EdgeNodeSpec {
+    /// Whether nobody is to be let in as this node.
+    pub fn is_revoked(&self) -> bool {
+        self.identity.is_some_and(|identity| identity.revoked)
+    }
+}
+
+/// Whom the operator takes for a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct IdentityEntry {
+    /// True ends the session within seconds and lets nobody in as this node: neither who holds its certificate, nor
+    /// who shows its token. The machine stays as it is, and goes on as its agent last knew. False lets the same
+    /// certificate in again; for another machine, delete the EdgeNode and make it anew.
+    #[serde(default)]
+    pub revoked: bool,
 }
 
 /// What is done about drift.

@@ -12,7 +12,7 @@ mod source;
 mod status;
 
 pub use access::{AccessEntry, GrantEntry, RightsName};
-pub use edge_node::{DeletionPolicy, DirectoryEntry, DriftPolicy, EdgeNode, EdgeNodeSpec, FileEntry};
+pub use edge_node::{DeletionPolicy, DirectoryEntry, DriftPolicy, EdgeNode, EdgeNodeSpec, FileEntry, IdentityEntry};
 pub use package::{DetectEntry, DetectRegistryValue, ExePackage, MsiPackage, PackageEntry, PropertyEntry};
 pub use probe::{ExecCheck, GrpcCheck, HttpGetCheck, HttpHeader, ProbeEntry, TcpSocketCheck, UriScheme};
 pub use reference::edge_node_reference;

@@ -59,6 +59,8 @@ pub enum Found {
         session: Option<(i64, String)>,
         /// Whether its condition Enrolled is True.
         enrolled: bool,
+        /// Whether nobody is to be let in as this node.
+        revoked: bool,
     },
     /// It is not there.
     Absent,
@@ -207,7 +209,7 @@ where
     match road {
         Road::Enroll => session::enroll(socket, peer, &*gate.registrar).await,
         Road::Tunnel(node) => {
-            let greeting = session::greet(socket, node.clone(), &gate, sessions);
+            let greeting = session::greet(socket, (node.clone(), peer), &gate, sessions);
             match timeout(limits::HELLO_DEADLINE, greeting).await {
                 Ok(Greeting::Welcomed { session, first }) => {
                     steady.spawn(session.run());

@@ -96,7 +96,8 @@ impl Directory for Nodes {
         let enrolled =
             status.is_some_and(|s| s.conditions.iter().any(|c| c.type_ == condition::ENROLLED && c.status == "True"));
         let session = status.and_then(|s| s.session.as_ref()).map(|s| (s.id, s.replica.clone()));
-        Found::Known { uid: node.uid().unwrap_or_default(), session, enrolled }
+        let revoked = node.spec.is_revoked();
+        Found::Known { uid: node.uid().unwrap_or_default(), session, enrolled, revoked }
     }
 
     fn confirm_gone<'a>(&'a self, node: &'a NodeId) -> BoxFuture<'a, bool> {

@@ -55,6 +55,10 @@ impl SecretRegistrar {
         }
         let checked = CheckedRequest::check(certificate_request).map_err(|e| Refusal::InvalidRequest(e.to_string()))?;
         let uid = match self.directory.find(&NodeKey { namespace: namespace.clone(), name: name.clone() }) {
+            // As for an EdgeNode that is not there: the token is not looked at, and binds to no key.
+            Found::Known { revoked: true, .. } => {
+                return Err(Refusal::UnknownToken("the EdgeNode's identity is revoked"));
+            }
             Found::Known { uid, .. } => Some(uid),
             Found::Absent => None,
             Found::NotSynced => return Err(Refusal::Unavailable("the list of EdgeNodes is not there yet".to_owned())),

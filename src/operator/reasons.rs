@@ -28,6 +28,10 @@ reasons! {
     ENROLLED = "Enrolled";
     /// A Secret of another owner has the name of the node's enrollment Secret.
     ENROLLMENT_SECRET_CONFLICT = "EnrollmentSecretConflict";
+    /// `spec.identity.revoked`: nobody is let in as this node.
+    IDENTITY_REVOKED = "IdentityRevoked";
+    /// Two machines hold the identity of this node, and came at the same time.
+    DUPLICATE_IDENTITY = "DuplicateIdentity";
     /// A session is up.
     SESSION_UP = "SessionUp";
     /// No session is up.

@@ -144,7 +144,7 @@ async fn one(key: &NodeKey, node: Arc<EdgeNode>, context: &Context) -> Result<Ac
     };
     let rendering = rendering(&id, key, &node, before.rendered, context).await?;
     let enrollment = enrollment(&id, &node, context).await?;
-    deliver(&id, key, &rendering, context).await;
+    deliver(&id, key, &rendering, node.spec.is_revoked(), context).await;
 
     for _ in 0..TRIES {
         let state = context.remember(key, |state| state.clone());
@@ -303,8 +303,8 @@ async fn enrollment(id: &NodeId, node: &EdgeNode, context: &Context) -> Result<E
     }
 }
 
-/// Hands the document to the node's session. A session of an EdgeNode that had this name before is let go.
-async fn deliver(id: &NodeId, key: &NodeKey, rendering: &Rendering, context: &Context) {
+/// Hands the document to the node's session, or ends one whose identity is revoked. A session of an EdgeNode that had this name before is let go.
+async fn deliver(id: &NodeId, key: &NodeKey, rendering: &Rendering, is_revoked: bool, context: &Context) {
     let Some(session) = context.sessions.view(key) else { return };
     if session.uid != id.uid {
         let before = NodeId { uid: session.uid, ..id.clone() };
@@ -313,7 +313,9 @@ async fn deliver(id: &NodeId, key: &NodeKey, rendering: &Rendering, context: &Co
         }
         return;
     }
-    if let Rendering::Document(document) = rendering {
+    if is_revoked {
+        context.sessions.revoke(key);
+    } else if let Rendering::Document(document) = rendering {
         context.sessions.deliver(key, document);
     }
 }

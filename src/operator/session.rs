@@ -16,7 +16,7 @@ use super::{
     accept::{Found, Gate},
     document::Document,
     enroll::Registrar,
-    sessions::{End, NodeKey, Orders, Sessions},
+    sessions::{Arrival, End, NodeKey, Orders, Sessions},
 };
 use crate::{
     model::{Digest, NodeId, Report, Revision},
@@ -36,13 +36,20 @@ use crate::{
 
 type AgentChannel<S> = Channel<TlsStream<S>, AgentMessage, OperatorMessage>;
 
-/// An agent whose session was replaced comes back after this long: two machines with one identity do not chase
-/// each other away quickly.
-const REPLACED_RETRY_AFTER: Duration = Duration::from_secs(300);
+/// An agent whose session was replaced comes back after this long. If it is another machine than the one that
+/// replaced it, that is known then.
+const REPLACED_RETRY_AFTER: Duration = Duration::from_secs(5);
+/// And after this long where it is: two machines with one identity do not chase each other away.
+const DUPLICATE_RETRY_AFTER: Duration = Duration::from_secs(300);
+/// With a revoked identity.
+const REVOKED_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// Agents come back after a shutdown from here on, at the pace of their own jitter.
 const DRAINING_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// When the API server's word on a node is not to be had.
 const UNSURE_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// What an agent with a revoked identity is told.
+const REVOKED: &str =
+    "the identity is revoked (spec.identity.revoked); nobody is let in as this node until a person changes that";
 /// Highest number that an agent may claim to have been welcomed with.
 const MAX_SESSION: u64 = 1 << 62;
 
@@ -106,14 +113,24 @@ where
 }
 
 /// Takes the Hello and opens a session. The deadline is the caller's.
-pub async fn greet<S>(socket: Accepted<S>, node: NodeId, gate: &Gate, sessions: Arc<Sessions>) -> Greeting<S>
+pub async fn greet<S>(
+    socket: Accepted<S>,
+    (node, peer): (NodeId, SocketAddr),
+    gate: &Gate,
+    sessions: Arc<Sessions>,
+) -> Greeting<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut channel: AgentChannel<S> = Channel::new(socket, gate.heartbeat.patience());
     let found = gate.directory.find(&NodeKey::from(&node));
     let (status_session, enrolled) = match found {
-        Found::Known { uid, session, enrolled } if uid == node.uid => (session.map(|(id, _)| id), enrolled),
+        Found::Known { uid, revoked: true, .. } if uid == node.uid => {
+            warn!(%node, %peer, "agent sent away: {REVOKED}");
+            channel.close(Some(&go_away(Reason::Revoked, REVOKED_RETRY_AFTER, REVOKED))).await;
+            return Greeting::SentAway;
+        }
+        Found::Known { uid, session, enrolled, .. } if uid == node.uid => (session.map(|(id, _)| id), enrolled),
         Found::NotSynced | Found::Known { .. } | Found::Absent => {
             let gone = found != Found::NotSynced && gate.directory.confirm_gone(&node).await;
             let (reason, wait, message) = if gone {
@@ -136,16 +153,17 @@ where
             return Greeting::SentAway;
         }
     };
-    let status = status_session.and_then(|id| u64::try_from(id).ok()).unwrap_or(0);
-    let Some((number, slot)) = sessions.open(&node, hello.last_session, status, (gate.clock)()) else {
+    let status_session = status_session.and_then(|id| u64::try_from(id).ok()).unwrap_or(0);
+    let arrival = Arrival { last_session: hello.last_session, status_session, peer };
+    let Some((number, slot)) = sessions.open(&node, arrival, (gate.clock)()) else {
         let message = "another machine took over with the same identity; one of the two must be enrolled anew";
-        warn!(%node, last_session = hello.last_session, "agent sent away: {message}");
-        channel.close(Some(&go_away(Reason::Replaced, REPLACED_RETRY_AFTER, message))).await;
+        warn!(%node, %peer, last_session = hello.last_session, "agent sent away: {message}");
+        channel.close(Some(&go_away(Reason::Replaced, DUPLICATE_RETRY_AFTER, message))).await;
         return Greeting::SentAway;
     };
     let open = Open { sessions, node, number, clock: gate.clock };
     let Open { node, .. } = &open;
-    info!(%node, session = number, version = hello.agent_version, "session opened");
+    info!(%node, %peer, session = number, version = hello.agent_version, "session opened");
     let welcome = Welcome {
         session: number,
         heartbeat_seconds: gate.heartbeat.seconds(),
@@ -228,6 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                                        machine, one of the two must be enrolled anew";
                         (Reason::Replaced, REPLACED_RETRY_AFTER, message)
                     }
+                    End::Revoked => (Reason::Revoked, REVOKED_RETRY_AFTER, REVOKED),
                     End::Released => (Reason::Released, Duration::ZERO, "the EdgeNode is gone"),
                     End::Draining => (Reason::Draining, DRAINING_RETRY_AFTER, "the operator shuts down"),
                 };

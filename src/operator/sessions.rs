@@ -4,6 +4,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -40,6 +41,26 @@ pub enum Link {
     Down(Timestamp),
 }
 
+/// Who asks for a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// Number of the session that it was welcomed to last, 0 for none.
+    pub last_session: u64,
+    /// Number in the EdgeNode's status, 0 for none.
+    pub status_session: u64,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+}
+
+/// Another machine with the same identity, which was turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rival {
+    /// Where it came from.
+    pub peer: SocketAddr,
+    /// When it came last.
+    pub at: Timestamp,
+}
+
 /// What a decision may know of a node's sessions with this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionView {
@@ -49,6 +70,10 @@ pub struct SessionView {
     pub number: u64,
     /// Whether it is up.
     pub link: Link,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// Who else came with its identity.
+    pub rival: Option<Rival>,
     /// The latest report, of the latest session or of one before it.
     pub report: Option<Arc<Report>>,
     /// Whether the latest session has reported.
@@ -71,6 +96,8 @@ pub enum End {
     Replaced,
     /// The EdgeNode is gone.
     Released,
+    /// The identity is revoked.
+    Revoked,
     /// The operator shuts down.
     Draining,
 }
@@ -104,30 +131,28 @@ pub struct Traffic {
 }
 
 impl Sessions {
-    /// Opens a session for an agent that was welcomed last with number `last_session`, and ends the one before it.
-    /// Its number is above those, and above `status`, the one in the EdgeNode's status. The returned slot holds the
-    /// document that the session before it was to deliver, so that a reconnect waits for nothing.
+    /// Opens a session, and ends the one before it. Its number is above all that anybody remembers. The returned slot
+    /// holds the document that the session before it was to deliver, so that a reconnect waits for nothing.
     ///
     /// `None` for who held a session that was replaced while it was up, as long as what replaced it is up: an agent
     /// whose connection only broke has been welcomed with a later number since, so these are two machines with one
     /// identity, which would chase each other away for ever.
-    pub fn open(
-        &self,
-        node: &NodeId,
-        last_session: u64,
-        status: u64,
-        now: Timestamp,
-    ) -> Option<(u64, watch::Receiver<Orders>)> {
+    pub fn open(&self, node: &NodeId, arrival: Arrival, now: Timestamp) -> Option<(u64, watch::Receiver<Orders>)> {
+        let Arrival { last_session, status_session, peer } = arrival;
         let mut nodes = lock(&self.nodes);
         let key = NodeKey::from(node);
-        let (mut report, mut document, mut replaced) = (None, None, None);
-        let mut number = last_session.max(status);
-        if let Some(before) = nodes.get(&key).filter(|before| before.view.uid == node.uid) {
+        let (mut report, mut document, mut replaced, mut rival) = (None, None, None, None);
+        let mut number = last_session.max(status_session);
+        if let Some(before) = nodes.get_mut(&key).filter(|before| before.view.uid == node.uid) {
             // One whose agent has not said anything may be one whose Welcome was lost: nobody holds it.
             let held = matches!(before.view.link, Link::Up(_)) && before.answered;
             if held && before.replaced.is_some_and(|replaced| last_session <= replaced) {
+                before.view.rival = Some(Rival { peer, at: now });
+                drop(nodes);
+                self.mark(key);
                 return None;
             }
+            rival = before.view.rival;
             replaced = if held { Some(before.view.number) } else { before.replaced };
             number = number.max(before.view.number);
             document = before.orders.borrow().document.clone();
@@ -138,7 +163,8 @@ impl Sessions {
             before.orders.send_modify(|orders| orders.end = Some(End::Replaced));
         }
         let (orders, slot) = watch::channel(Orders { document, end: None });
-        let view = SessionView { uid: node.uid.clone(), number, link: Link::Up(now), report, has_reported: false };
+        let (uid, link) = (node.uid.clone(), Link::Up(now));
+        let view = SessionView { uid, number, link, peer, rival, report, has_reported: false };
         nodes.insert(key.clone(), Entry { view, answered: false, replaced, orders });
         drop(nodes);
         self.opened.fetch_add(1, Ordering::Relaxed);
@@ -202,6 +228,13 @@ impl Sessions {
         }
     }
 
+    /// Ends the node's session, if it has one, as its identity is revoked.
+    pub fn revoke(&self, key: &NodeKey) {
+        if let Some(entry) = lock(&self.nodes).get(key).filter(|entry| matches!(entry.view.link, Link::Up(_))) {
+            entry.orders.send_modify(|orders| orders.end = orders.end.or(Some(End::Revoked)));
+        }
+    }
+
     /// Ends all sessions as the operator shuts down.
     pub fn drain(&self) {
         for entry in lock(&self.nodes).values() {
@@ -259,8 +292,16 @@ mod tests {
         Timestamp::from_second(second).expect("in range")
     }
 
+    fn arrival(last_session: u64, status_session: u64) -> Arrival {
+        Arrival { last_session, status_session, peer: peer(1) }
+    }
+
+    fn peer(port: u16) -> SocketAddr {
+        ([192, 0, 2, 1], port).into()
+    }
+
     fn opened(sessions: &Sessions, last: u64, number: u64) -> watch::Receiver<Orders> {
-        let (got, slot) = sessions.open(&node(), last, 0, at(1)).expect("opened");
+        let (got, slot) = sessions.open(&node(), arrival(last, 0), at(1)).expect("opened");
         assert_eq!(got, number);
         slot
     }
@@ -287,14 +328,14 @@ mod tests {
         let second = opened(&sessions, 1, 2);
         assert_eq!(second.borrow().document.as_ref(), Some(&document));
         let other = NodeId { uid: "other".into(), ..node() };
-        let (_, third) = sessions.open(&other, 0, 0, at(3)).expect("opened");
+        let (_, third) = sessions.open(&other, arrival(0, 0), at(3)).expect("opened");
         assert_eq!(third.borrow().document, None);
     }
 
     #[test]
     fn numbers_go_up_whoever_remembers_the_highest() {
         let sessions = Sessions::default();
-        let number = |last, status| sessions.open(&node(), last, status, at(1)).expect("opened").0;
+        let number = |last, status| sessions.open(&node(), arrival(last, status), at(1)).expect("opened").0;
         assert_eq!([number(0, 0), number(0, 0), number(7, 3), number(0, 20), number(0, 0)], [1, 2, 8, 21, 22]);
     }
 
@@ -308,7 +349,7 @@ mod tests {
     fn the_second_stays(copied_at: u64) {
         let sessions = Sessions::default();
         let open = |last| {
-            let (number, _) = sessions.open(&node(), last, 0, at(1))?;
+            let (number, _) = sessions.open(&node(), arrival(last, 0), at(1))?;
             sessions.answered(&node(), number);
             Some(number)
         };
@@ -320,6 +361,34 @@ mod tests {
         assert_eq!(open(3), None, "another copy");
         sessions.close(&node(), 9, at(2));
         assert_eq!(open(7), Some(10), "the first machine, when nobody is connected");
+    }
+
+    #[test]
+    fn who_was_turned_away_is_remembered_with_the_one_who_stays() {
+        let sessions = Sessions::default();
+        let open = |last_session, port, second| {
+            let arrival = Arrival { last_session, status_session: 0, peer: peer(port) };
+            let number = sessions.open(&node(), arrival, at(second)).map(|(number, _)| number);
+            number.inspect(|number| sessions.answered(&node(), *number))
+        };
+        let rival = || sessions.view(&NodeKey::from(&node())).expect("known").rival;
+        assert_eq!([open(6, 1, 1), open(6, 2, 2)], [Some(7), Some(8)]);
+        assert_eq!(rival(), None, "it may be the same machine, whose connection broke");
+        assert_eq!(open(7, 1, 3), None);
+        assert_eq!(rival(), Some(Rival { peer: peer(1), at: at(3) }));
+        assert_eq!(open(8, 2, 4), Some(9));
+        assert_eq!(rival(), Some(Rival { peer: peer(1), at: at(3) }), "a reconnect forgets nothing");
+    }
+
+    #[test]
+    fn a_revoked_session_ends_and_its_view_stays() {
+        let sessions = Sessions::default();
+        let key = NodeKey::from(&node());
+        let slot = opened(&sessions, 0, 1);
+        sessions.revoke(&key);
+        assert_eq!(slot.borrow().end, Some(End::Revoked));
+        sessions.close(&node(), 1, at(2));
+        assert_eq!(sessions.view(&key).expect("known").link, Link::Down(at(2)));
     }
 
     #[test]

@@ -78,7 +78,7 @@ async fn a_new_session_replaces_a_half_open_one_at_once_and_nobody_was_away() {
 }
 
 #[tokio::test]
-async fn of_two_machines_with_one_identity_the_second_keeps_the_session_and_both_logs_say_so() {
+async fn of_two_machines_with_one_identity_the_second_keeps_the_session_and_everybody_is_told() {
     let world = World::new().await;
     let operator = world.operator().await;
     let link = Link::to(operator.tunnel);
@@ -96,15 +96,57 @@ async fn of_two_machines_with_one_identity_the_second_keeps_the_session_and_both
     agent.until_connected().await;
     copy.start();
     copy.until_connected().await;
-    agent.until_log("one of the two must be enrolled anew").await;
-    until("the operator says so", || operator.log().contains("one of the two must be enrolled anew").then_some(()))
-        .await;
+    let took_over = "another machine took over with the same identity; one of the two must be enrolled anew";
+    agent.until_log(took_over).await;
+    until("the operator says so", || operator.log().contains(took_over).then_some(())).await;
     let (heartbeats, connections) = (link.chunks_from_agent(), link.connections());
     until("some heartbeats have passed", || (link.chunks_from_agent() >= heartbeats + 10).then_some(())).await;
     assert_eq!(link.connections(), connections, "they do not take turns");
     copy.until_connected().await;
     agent.until_disconnected().await;
-    assert!(is(&node.get().await, "Connected", "True", ""));
+    let told = node.until_condition("Connected", "True", "DuplicateIdentity").await;
+    let message = &condition(&told, "Connected").unwrap().message;
+    assert_eq!(message.matches("127.0.0.1:").count(), 2, "both addresses: {message}");
+    assert!(is(&told, "Ready", "True", ""));
+    node.until_event("a warning", |event| event.reason.as_deref() == Some("DuplicateIdentity")).await;
+}
+
+#[tokio::test]
+async fn a_revoked_identity_is_cut_off_at_once_and_stays_out_until_it_is_called_off() {
+    let world = World::new().await;
+    let mut operator = world.operator().await;
+    let mut agent = Agent::prepare(&world, "press-07");
+    let node = world.node("press-07", json!({"files": [agent.machine.inline("f", "one")]})).await;
+    agent.enroll(&node).await;
+    node.until_ready().await;
+    let files = json!([agent.machine.inline("f", "two")]);
+
+    let begun = Instant::now();
+    node.apply(json!({"files": files, "identity": {"revoked": true}})).await;
+    agent.until_disconnected().await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "cut off after {:?}", begun.elapsed());
+    node.until_condition("Stalled", "True", "IdentityRevoked").await;
+    node.until_event("a warning", |event| event.reason.as_deref() == Some("IdentityRevoked")).await;
+
+    // Neither an operator that knows nothing of it nor an agent that knows nothing of it changes that.
+    operator.kill();
+    operator.start_again().await;
+    agent.kill();
+    agent.start();
+    until("it is sent away again", || operator.log().contains("agent sent away").then_some(())).await;
+    node.until_condition("Connected", "False", "IdentityRevoked").await;
+    assert_eq!(agent.machine.read("f").as_deref(), Some("one"), "it is given nothing");
+
+    // The token that it enrolled with is of no more use than the certificate.
+    let mut thief = Agent::prepare(&world, "thief");
+    thief.enroll(&node).await;
+    until("the thief is refused", || operator.log().contains("enrollment refused").then_some(())).await;
+
+    node.apply(json!({"files": files})).await;
+    agent.kill();
+    agent.start();
+    node.until_ready().await;
+    assert_eq!(agent.machine.read("f").as_deref(), Some("two"));
 }
 
 #[tokio::test]

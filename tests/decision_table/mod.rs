@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use windlass::{
-    api::{CLEANUP_FINALIZER, DeletionPolicy, EdgeNode, EdgeNodeSpec, EdgeNodeStatus},
+    api::{CLEANUP_FINALIZER, DeletionPolicy, EdgeNode, EdgeNodeSpec, EdgeNodeStatus, IdentityEntry},
     model::{Failure, NodeFacts, Notice, Report, ResourceCounts, Revision, ServicePhase, ServiceReport},
     operator::{
         decide::{Decision, Enrollment, Inputs, Limits, Memory, Rendering, decide},
@@ -16,7 +16,7 @@ use windlass::{
         gather::Unresolved,
         references::{Kind, Reference},
         render::Missing,
-        sessions::{Link, SessionView},
+        sessions::{Link, Rival, SessionView},
         validate::{Invalid, InvalidReason},
     },
 };
@@ -103,7 +103,9 @@ pub fn service(name: &str, state: ServicePhase, ready: bool) -> ServiceReport {
 
 pub fn view(number: u64, link: Link, report: Option<Report>) -> Option<SessionView> {
     let has_reported = report.is_some();
-    Some(SessionView { uid: UID.into(), number, link, report: report.map(Arc::new), has_reported })
+    let peer = ([192, 0, 2, 7], 50000).into();
+    let report = report.map(Arc::new);
+    Some(SessionView { uid: UID.into(), number, link, peer, rival: None, report, has_reported })
 }
 
 impl Scene {
@@ -285,6 +287,10 @@ pub fn cases() -> Vec<Case> {
     const OFFLINE: [&str; 7] = ["Unknown NodeOffline", "False UpToDate", "False NoObstacle", "True Enrolled", "False NodeOffline", "True Applied", "Unknown NodeOffline"];
     let case = |name, scene, conditions, (writes, event, again), argo| Case { name, scene, conditions, reboot: None, writes, event, again, argo };
     let suspend = |s: &mut Scene| { s.node.spec.suspended = true; s.node.metadata.generation = Some(2); s.rendering = Rendering::Document(document("two")); };
+    const REVOKED: [&str; 7] = ["False IdentityRevoked", "False IdentityRevoked", "True IdentityRevoked", "False IdentityRevoked", "False IdentityRevoked", "True Applied", "Unknown IdentityRevoked"];
+    let revoke = |s: &mut Scene| s.node.spec.identity = Some(IdentityEntry { revoked: true });
+    let meet = |s: &mut Scene| if let Some(session) = &mut s.session { session.rival = Some(Rival { peer: ([198, 51, 100, 9], 40000).into(), at: at(s.now) }) };
+    let shared: [&str; 7] = { let mut all = READY; all[4] = "True DuplicateIdentity"; all };
     vec![
         // ---- before there is an agent
         case("an EdgeNode is new", new(),
@@ -449,6 +455,22 @@ pub fn cases() -> Vec<Case> {
         case("a content above the limit", ready().respecified(missing(Unresolved::TooLarge(2 << 20))),
             ["False ContentTooLarge", "False ContentTooLarge", "True ContentTooLarge", "True Enrolled", "True SessionUp", "False ContentTooLarge", "True ServicesReady"],
             (true, Some("ContentTooLarge"), None), "Degraded"),
+        // ---- identity
+        case("the identity is revoked", ready().with(revoke), REVOKED, (true, Some("IdentityRevoked"), None), "Degraded"),
+        case("the identity was revoked and the session has ended", ready().with(revoke).written().disconnected().later(60), REVOKED, (false, None, None), "Degraded"),
+        case("the identity was revoked and the operator restarted", ready().with(revoke).written().later(60).with(|s| { s.session = None; s.counts_from = s.now; }),
+            REVOKED, (false, None, None), "Degraded"),
+        case("the identity of a suspended node is revoked", ready().with(suspend).written().with(revoke),
+            { let mut all = REVOKED; all[5] = "Unknown Suspended"; all }, (true, Some("IdentityRevoked"), None), "Degraded"),
+        case("the identity of a node that is offline and behind is revoked", offline().respecified(Rendering::Document(document("two"))).with(revoke),
+            { let mut all = REVOKED; all[5] = "False IdentityRevoked"; all }, (true, Some("IdentityRevoked"), None), "Degraded"),
+        case("the identity of a node that never enrolled is revoked", new().with(revoke),
+            { let mut all = REVOKED; all[5] = "False IdentityRevoked"; all }, (true, Some("IdentityRevoked"), None), "Degraded"),
+        case("the revocation was called off and the node has returned", ready().with(revoke).written().later(60).with(|s| s.node.spec.identity = None).reports(report("one")),
+            READY, (true, Some("Enrolled"), None), "Healthy"),
+        case("a second machine came with the node's identity", ready().with(meet), shared, (true, Some("DuplicateIdentity"), Some(900)), "Healthy"),
+        case("the second machine comes again and again", ready().with(meet).written().later(400).with(meet), shared, (false, None, Some(900)), "Healthy"),
+        case("the second machine stays away", ready().with(meet).written().later(900), READY, (true, None, None), "Healthy"),
         // ---- suspended
         case("the node is suspended", ready().with(suspend),
             ["Unknown Suspended", "False Suspended", "False NoObstacle", "True Enrolled", "True SessionUp", "Unknown Suspended", "True ServicesReady"],

@@ -77,7 +77,7 @@ impl Directory for World {
             return Found::NotSynced;
         }
         match self.nodes.lock().unwrap().get(key) {
-            Some(uid) => Found::Known { uid: uid.clone(), session: None, enrolled: false },
+            Some(uid) => Found::Known { uid: uid.clone(), session: None, enrolled: false, revoked: false },
             None => Found::Absent,
         }
     }

@@ -1,5 +1,7 @@
 //! The conditions of a node: what each says, and why. The order of the cases is their precedence.
 
+use std::net::SocketAddr;
+
 use super::{Enrollment, Inputs, Known, Reach, Rendering};
 use crate::{
     api::{EdgeNodeStatus, condition},
@@ -58,6 +60,8 @@ pub(super) struct Question<'a> {
     /// It has been so for no longer than a change may take.
     pub in_time: bool,
     pub stalled_for_reference: bool,
+    /// Two machines with this node's identity: who is connected, and who was turned away.
+    pub rivals: Option<(SocketAddr, SocketAddr)>,
 }
 
 pub(super) fn answer(question: &Question<'_>) -> Conditions {
@@ -94,8 +98,13 @@ fn reboot_pending(is_pending: bool) -> Finding {
     }
 }
 
+fn revoked(status: &'static str) -> Finding {
+    Finding::new(status, reasons::IDENTITY_REVOKED, "spec.identity.revoked: nobody is let in as this node")
+}
+
 fn enrolled(question: &Question<'_>) -> Finding {
     match (question.reach, question.inputs.enrollment) {
+        (Reach::Revoked, _) => revoked("False"),
         (Reach::Online | Reach::Offline, _) => {
             Finding::new("True", reasons::ENROLLED, "an agent holds an identity of this EdgeNode")
         }
@@ -112,7 +121,17 @@ fn enrolled(question: &Question<'_>) -> Finding {
 
 fn connected(question: &Question<'_>) -> Finding {
     match question.reach {
-        Reach::Online => Finding::new("True", reasons::SESSION_UP, "a session is up"),
+        Reach::Online => match question.rivals {
+            None => Finding::new("True", reasons::SESSION_UP, "a session is up"),
+            Some((peer, rival)) => {
+                let message = format!(
+                    "two machines hold this node's identity: {peer} is connected, {rival} was turned away; enroll one \
+                     of the two anew, and if neither is known, revoke the identity"
+                );
+                Finding::new("True", reasons::DUPLICATE_IDENTITY, message).volatile()
+            }
+        },
+        Reach::Revoked => revoked("False"),
         Reach::NeverEnrolled => Finding::new("False", reasons::AWAITING_ENROLLMENT, "no agent has enrolled yet"),
         Reach::Offline => {
             Finding::new("False", reasons::NODE_OFFLINE, "no session is up; it is taken up again by itself")
@@ -186,6 +205,7 @@ fn config_applied(question: &Question<'_>, spec: Option<&Finding>) -> Finding {
     if known.applied.as_deref() != *desired {
         let (reason, message) = match reach {
             Reach::Offline => (reasons::NODE_OFFLINE, "the node is given it when it returns"),
+            Reach::Revoked => (reasons::IDENTITY_REVOKED, "spec.identity.revoked: the node is given nothing"),
             _ => match known.warning() {
                 Some(notice) if notice.reason == reasons::STORE_UNWRITABLE => {
                     (reasons::STORE_UNWRITABLE, notice.message.as_str())
@@ -217,6 +237,7 @@ fn healthy(question: &Question<'_>) -> Finding {
         Reach::Offline => {
             return Finding::new("Unknown", reasons::NODE_OFFLINE, "the node cannot tell while it is offline");
         }
+        Reach::Revoked => return revoked("Unknown"),
         Reach::Online => {}
     }
     let told = super::find(before, condition::HEALTHY).filter(|c| c.status != "Unknown");
@@ -242,6 +263,9 @@ fn healthy(question: &Question<'_>) -> Finding {
 }
 
 fn stalled(question: &Question<'_>, spec: Option<&Finding>, enrolled: &Finding) -> Finding {
+    if question.reach == Reach::Revoked {
+        return revoked("True");
+    }
     match (question.inputs.rendering, spec) {
         (Rendering::Missing(_), Some(_)) if !question.stalled_for_reference => {}
         (_, Some(spec)) => return spec.with_status("True"),
@@ -260,6 +284,9 @@ fn ready(
     config: &Finding,
     healthy: &Finding,
 ) -> Finding {
+    if question.reach == Reach::Revoked {
+        return revoked("False");
+    }
     if question.inputs.node.spec.suspended {
         return config.clone();
     }
@@ -272,7 +299,7 @@ fn ready(
             let applied = if config.status == "True" { "it has the desired revision" } else { &config.message };
             return Finding::new("Unknown", reasons::NODE_OFFLINE, format!("the node is offline; {applied}"));
         }
-        Reach::Online => {}
+        Reach::Online | Reach::Revoked => {}
     }
     if config.status != "True" {
         return config.clone();

@@ -81,7 +81,8 @@ fn weigh(before: &EdgeNodeStatus, after: &EdgeNodeStatus) -> Vec<(Severity, Stri
     };
     changed(condition::STALLED, &|_, new, _| (new == "True").then_some(Severity::Warning));
     changed(condition::ENROLLED, &|old, new, _| (new == "True" && old != "True").then_some(Severity::Normal));
-    changed(condition::CONNECTED, &|old, new, _| match (old, new) {
+    changed(condition::CONNECTED, &|old, new, reason| match (old, new) {
+        (_, "True") if reason == reasons::DUPLICATE_IDENTITY => Some(Severity::Warning),
         ("True", "False") => Some(Severity::Warning),
         ("False", "True") => Some(Severity::Normal),
         _ => None,

@@ -65,6 +65,9 @@ const REPORT_WAIT: Duration = Duration::from_secs(5);
 const SETTLE_WAIT: Duration = Duration::from_secs(10);
 /// And this long before services that are still not ready count as a fault.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(60);
+/// Two machines with one identity are told for this long after the one that was turned away came last: it comes
+/// again after five minutes, and a little more.
+const RIVAL_REMEMBERED: Duration = Duration::from_secs(900);
 
 /// What a decision remembers for the next one on the same node. Losing it costs waiting anew, nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -135,6 +138,8 @@ enum Reach {
     Online,
     /// It is not connected.
     Offline,
+    /// Nobody is let in as this node.
+    Revoked,
 }
 
 /// Decides.
@@ -176,6 +181,10 @@ pub fn decide(inputs: &Inputs<'_>) -> Decision {
     };
     let in_time = memory.unsettled_since.is_some_and(|since| again.until(since, SETTLE_DEADLINE, inputs.now));
     let stalled_for_reference = stalled_for_reference(inputs, &before, &mut memory, &mut again);
+    let rivals = session.filter(|_| reach == Reach::Online).and_then(|session| {
+        let rival = session.rival?;
+        again.until(rival.at, RIVAL_REMEMBERED, inputs.now).then_some((session.peer, rival.peer))
+    });
 
     let question = conditions::Question {
         inputs,
@@ -187,6 +196,7 @@ pub fn decide(inputs: &Inputs<'_>) -> Decision {
         settling,
         in_time,
         stalled_for_reference,
+        rivals,
     };
     let answer = conditions::answer(&question);
     let mut after = status::compose(&question, session, &answer);
@@ -237,7 +247,8 @@ fn deletion(inputs: &Inputs<'_>, has_finalizer: bool) -> Decision {
     let never_enrolled = session.is_none() && status_of(&before, condition::ENROLLED) != Some("True");
     let is_done = |report: &Report| report.applied_revision.as_ref() == Some(&document.revision) && !report.progressing;
     let cleaned = session.and_then(|s| s.report.as_deref()).is_some_and(is_done);
-    if inputs.node.spec.deletion_policy == DeletionPolicy::Orphan || never_enrolled || cleaned {
+    let is_let_go = inputs.node.spec.deletion_policy == DeletionPolicy::Orphan || inputs.node.spec.is_revoked();
+    if is_let_go || never_enrolled || cleaned {
         return nothing(Finalizer::Remove, Vec::new(), memory);
     }
     let since = inputs.node.metadata.deletion_timestamp.as_ref().map_or(inputs.now, |t| t.0);
@@ -276,6 +287,9 @@ fn reach<'a>(
 ) -> (Reach, Option<&'a SessionView>) {
     let was_connected = status_of(before, condition::CONNECTED) == Some("True");
     let was_enrolled = status_of(before, condition::ENROLLED) == Some("True");
+    if inputs.node.spec.is_revoked() {
+        return (Reach::Revoked, session);
+    }
     let absent = if was_enrolled { Reach::Offline } else { Reach::NeverEnrolled };
     match session {
         None => {

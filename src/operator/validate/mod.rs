@@ -180,8 +180,17 @@ impl fmt::Display for InvalidReason {
 
 /// Reads a spec. Every error is found, not the first one alone; they come in order of the fields.
 pub fn validate(spec: &EdgeNodeSpec) -> Result<Valid, Vec<Invalid>> {
-    let EdgeNodeSpec { suspended, drift, deletion_policy: _, directories, files, registry_values, packages, services } =
-        spec;
+    let EdgeNodeSpec {
+        suspended,
+        drift,
+        deletion_policy: _,
+        identity: _,
+        directories,
+        files,
+        registry_values,
+        packages,
+        services,
+    } = spec;
     let mut check = Check::default();
     let drift = drift_of(None, *drift);
     let directories = paths::directories(&mut check, directories, drift);
