@@ -144,7 +144,7 @@ impl World {
         nodes.take(Change::Synced);
         let metrics = Metrics::with(|_| {});
         let url = Endpoint::parse("wss://127.0.0.1:8443").unwrap();
-        let registrar = SecretRegistrar::new(client.clone(), Arc::clone(&authority), nodes.clone());
+        let registrar = SecretRegistrar::new(client.clone(), Arc::clone(&authority), nodes.clone(), Arc::default());
         let heartbeat = Heartbeat::from_seconds(10);
         let gate = Gate::new(&authority, &url, nodes.clone(), Arc::new(registrar), heartbeat, clock).unwrap();
         let minute = Duration::from_secs(60);

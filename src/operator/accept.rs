@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
 use super::{
-    admission::Admission,
+    admission::{Admission, TurnedAway},
     authority::Authority,
     enroll::Registrar,
     session::{self, Greeting},
@@ -120,19 +120,24 @@ impl Gate {
         }
     }
 
-    fn admit(&self, road: &Road) -> Result<(), Refusal> {
-        let later = |reason, message: &str, wait| Refusal {
+    fn admit(&self, road: &Road, peer: SocketAddr) -> Result<(), Refusal> {
+        let later = |status, reason, message: &str, wait| Refusal {
             retry_after: Some(wait),
-            ..Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason, message)
+            ..Refusal::new(status, reason, message)
         };
-        self.admission
-            .admit(road, Instant::now(), (self.clock)())
-            .map_err(|wait| later("Busy", "too many agents at once", wait))?;
+        self.admission.admit(road, peer.ip(), Instant::now(), (self.clock)()).map_err(|away| match away {
+            TurnedAway::Busy(wait) => later(StatusCode::SERVICE_UNAVAILABLE, "Busy", "too many agents at once", wait),
+            TurnedAway::WrongTokens(wait) => {
+                let message = "too many enrollments from this address were refused";
+                later(StatusCode::TOO_MANY_REQUESTS, "TooManyRefusals", message, wait)
+            }
+        })?;
         if let Road::Tunnel(node) = road
             && self.directory.find(&NodeKey::from(node)) == Found::NotSynced
         {
             self.admission.turned_away((self.clock)());
-            return Err(later("NotReady", "the list of EdgeNodes is not there yet", Duration::from_secs(2)));
+            let message = "the list of EdgeNodes is not there yet";
+            return Err(later(StatusCode::SERVICE_UNAVAILABLE, "NotReady", message, Duration::from_secs(2)));
         }
         Ok(())
     }
@@ -185,7 +190,7 @@ pub async fn handshake<S>(stream: S, peer: SocketAddr, gate: Arc<Gate>, sessions
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let accepting = accept(stream, Arc::clone(&gate.tls), |road| gate.admit(road));
+    let accepting = accept(stream, Arc::clone(&gate.tls), |road| gate.admit(road, peer));
     let (socket, road) = match timeout(limits::HANDSHAKE_DEADLINE, accepting).await {
         Ok(Ok(accepted)) => accepted,
         Ok(Err(AcceptError::Tls(error))) if !crate::tunnel::dial::is_tls(&error) => {
@@ -207,7 +212,7 @@ where
         }
     };
     match road {
-        Road::Enroll => session::enroll(socket, peer, &*gate.registrar).await,
+        Road::Enroll => session::enroll(socket, peer, &gate).await,
         Road::Tunnel(node) => {
             let greeting = session::greet(socket, (node.clone(), peer), &gate, sessions);
             match timeout(limits::HELLO_DEADLINE, greeting).await {

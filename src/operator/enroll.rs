@@ -1,7 +1,7 @@
 //! The one exchange on `/v1/enroll`: a token and a certificate request come, a certificate or a refusal goes.
 //! Whom the token belongs to is [`super::enrollment`]'s business; signing is [`super::authority`]'s.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use futures::future::BoxFuture;
 use kube::Client;
@@ -11,6 +11,7 @@ use super::{
     accept::{Directory, Found},
     authority::{Authority, CheckedRequest},
     enrollment::{self, Verdict},
+    metrics::Metrics,
     sessions::NodeKey,
 };
 use crate::{
@@ -28,8 +29,8 @@ const MAX_REQUEST: usize = 8 << 10;
 
 /// Gives certificates to nodes, and notes that they connected.
 pub trait Registrar: Send + Sync + 'static {
-    /// Answers a request.
-    fn enroll(&self, request: EnrollRequest) -> BoxFuture<'_, EnrollResponse>;
+    /// Answers a request that came from there.
+    fn enroll(&self, request: EnrollRequest, peer: SocketAddr) -> BoxFuture<'_, EnrollResponse>;
 
     /// Notes that the node's certificate has connected: its token is used from then on. False: try again.
     fn connected<'a>(&'a self, node: &'a NodeId) -> BoxFuture<'a, bool>;
@@ -40,12 +41,18 @@ pub struct SecretRegistrar {
     client: Client,
     authority: Arc<Authority>,
     directory: Arc<dyn Directory>,
+    metrics: Arc<Metrics>,
 }
 
 impl SecretRegistrar {
     /// Asks `directory` which EdgeNodes there are.
-    pub fn new(client: Client, authority: Arc<Authority>, directory: Arc<dyn Directory>) -> Self {
-        Self { client, authority, directory }
+    pub fn new(
+        client: Client,
+        authority: Arc<Authority>,
+        directory: Arc<dyn Directory>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { client, authority, directory, metrics }
     }
 
     async fn decide(&self, request: &EnrollRequest) -> Result<Enrolled, Refusal> {
@@ -83,16 +90,18 @@ impl SecretRegistrar {
 }
 
 impl Registrar for SecretRegistrar {
-    fn enroll(&self, request: EnrollRequest) -> BoxFuture<'_, EnrollResponse> {
+    fn enroll(&self, request: EnrollRequest, peer: SocketAddr) -> BoxFuture<'_, EnrollResponse> {
         Box::pin(async move {
             let node = format!("{}/{}", cut(&request.namespace), cut(&request.name));
             let result = match self.decide(&request).await {
                 Ok(enrolled) => {
-                    info!(node, uid = enrolled.uid, "node enrolled");
+                    info!(node, %peer, uid = enrolled.uid, "node enrolled");
+                    self.metrics.enrolled("Enrolled");
                     Outcome::Enrolled(enrolled)
                 }
                 Err(refusal) => {
-                    warn!(node, reason = refusal.reason(), detail = refusal.detail(), "enrollment refused");
+                    warn!(node, %peer, reason = refusal.reason(), detail = refusal.detail(), "enrollment refused");
+                    self.metrics.enrolled(refusal.reason());
                     Outcome::Refused(refusal.into())
                 }
             };

@@ -26,6 +26,11 @@ struct KindLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
     outcome: &'static str,
 }
@@ -53,6 +58,7 @@ pub struct Metrics {
     reconciles: Family<OutcomeLabel, Counter>,
     reconcile_duration: Histogram,
     renders: Family<OutcomeLabel, Counter>,
+    enrollments: Family<ReasonLabel, Counter>,
     fetches: Family<KindLabel, Counter>,
     writes: Family<WriteLabels, Counter>,
 }
@@ -67,6 +73,7 @@ impl Default for Metrics {
         let reconciles = Family::default();
         let reconcile_duration = Histogram::new([0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0]);
         let renders = Family::default();
+        let enrollments = Family::default();
         let fetches = Family::default();
         let writes = Family::default();
         registry.register("nodes", "EdgeNodes, by whether they are connected and ready", nodes.clone());
@@ -77,9 +84,23 @@ impl Default for Metrics {
         let help = "Time that a reconcile took, waits for the API server included";
         registry.register_with_unit("reconcile_duration", help, Unit::Seconds, reconcile_duration.clone());
         registry.register("renders", "Documents rendered, by outcome", renders.clone());
+        let help = "Answers to agents that ask for a certificate, by reason: Enrolled, or why it was refused";
+        registry.register("enrollments", help, enrollments.clone());
         registry.register("object_reads", "ConfigMaps and Secrets read, by kind", fetches.clone());
         registry.register("api_writes", "Writes to the API server, by kind and outcome", writes.clone());
-        Self { registry, nodes, sessions, opened, sent, reconciles, reconcile_duration, renders, fetches, writes }
+        Self {
+            registry,
+            nodes,
+            sessions,
+            opened,
+            sent,
+            reconciles,
+            reconcile_duration,
+            renders,
+            enrollments,
+            fetches,
+            writes,
+        }
     }
 }
 
@@ -94,6 +115,11 @@ impl Metrics {
     /// A ConfigMap or Secret was read.
     pub fn fetched(&self, kind: Kind) {
         self.fetches.get_or_create(&KindLabel { kind: kind.to_string() }).inc();
+    }
+
+    /// An agent that asked for a certificate was answered.
+    pub fn enrolled(&self, reason: &'static str) {
+        self.enrollments.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// A document was rendered, or could not be.

@@ -83,7 +83,8 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
     let Some(authority) = shutdown.run_until_cancelled(loading).await else { return Ok(()) };
     let authority = Arc::new(authority);
     let directory = Arc::clone(&nodes);
-    let registrar = SecretRegistrar::new(client.clone(), Arc::clone(&authority), directory.clone());
+    let registrar =
+        SecretRegistrar::new(client.clone(), Arc::clone(&authority), directory.clone(), Arc::clone(&metrics));
     let heartbeat = Heartbeat::from_seconds(settings.heartbeat_seconds);
     let gate = Gate::new(&authority, &settings.tunnel_url, directory, Arc::new(registrar), heartbeat, Timestamp::now)?;
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
@@ -15,7 +15,6 @@ use tracing::{debug, info, warn};
 use super::{
     accept::{Found, Gate},
     document::Document,
-    enroll::Registrar,
     sessions::{Arrival, End, NodeKey, Orders, Sessions},
 };
 use crate::{
@@ -29,7 +28,10 @@ use crate::{
         messages,
         tunnel_v1::{
             AgentMessage, Chunk, Desired, EnrollRequest, EnrollResponse, GoAway, Hello, OperatorMessage, Want, Welcome,
-            agent_message, go_away::Reason, operator_message,
+            agent_message,
+            enroll_response::{Refused, Result as Outcome},
+            go_away::Reason,
+            operator_message,
         },
     },
 };
@@ -90,7 +92,7 @@ impl Drop for Open {
 }
 
 /// Answers one enrollment.
-pub async fn enroll<S>(socket: Accepted<S>, peer: SocketAddr, registrar: &dyn Registrar)
+pub async fn enroll<S>(socket: Accepted<S>, peer: SocketAddr, gate: &Gate)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -103,7 +105,11 @@ where
                 Event::Closed => return Ok(None),
             }
         };
-        Ok::<_, ChannelError>(Some(registrar.enroll(request).await))
+        let response = gate.registrar.enroll(request, peer).await;
+        if let Some(Outcome::Refused(Refused { retry: false, .. })) = response.result {
+            gate.admission.enrollment_refused(peer.ip(), Instant::now());
+        }
+        Ok::<_, ChannelError>(Some(response))
     };
     match timeout(HELLO_DEADLINE * 2, exchange).await {
         Ok(Ok(Some(response))) => channel.close(Some(&response)).await,

@@ -94,7 +94,7 @@ pub struct Tokens {
 }
 
 impl Registrar for Tokens {
-    fn enroll(&self, request: EnrollRequest) -> BoxFuture<'_, EnrollResponse> {
+    fn enroll(&self, request: EnrollRequest, _: SocketAddr) -> BoxFuture<'_, EnrollResponse> {
         Box::pin(async move {
             let uid = self.world.nodes.lock().unwrap().get(&key(&request.name)).cloned();
             let result = match uid {

@@ -23,7 +23,8 @@ use windlass::{
         tls,
     },
     wire::tunnel_v1::{
-        AgentMessage, Hello, OperatorMessage, Report, Want, agent_message, go_away::Reason, operator_message,
+        AgentMessage, EnrollRequest, Hello, OperatorMessage, Report, Want, agent_message, go_away::Reason,
+        operator_message,
     },
 };
 
@@ -179,11 +180,41 @@ async fn an_agent_that_breaks_the_protocol_is_sent_away_with_the_reason() {
 }
 
 #[tokio::test]
+async fn who_shows_wrong_tokens_again_and_again_has_to_wait() {
+    let world = World::with(&[("n", "u"), ("m", "v")]);
+    let operator = Operator::start(&world).await;
+    let mut welcome = Agent::start(&operator, "m");
+    welcome.connected().await;
+    let mut refusals = 0;
+    let told = loop {
+        let Err(error) = guess(&operator).await else {
+            refusals += 1;
+            continue;
+        };
+        break error;
+    };
+    assert!(matches!(&told, DialError::Refused { status: 429, reason, .. } if reason == "TooManyRefusals"), "{told}");
+    assert!(told.retry_after().is_some_and(|wait| wait <= Duration::from_secs(5)), "{told}");
+    assert_eq!(refusals, 20);
+    welcome.connected().await;
+    operator.stop().await;
+}
+
+/// Shows a token that is none.
+async fn guess(operator: &Operator) -> Result<(), DialError> {
+    let mut peer = dial(operator, false, ENROLL_PATH, ENROLL_SUBPROTOCOL).await?;
+    let request = EnrollRequest { name: "n".into(), token: "a guess".into(), ..EnrollRequest::default() };
+    peer.0.send(Message::Binary(request.encode_to_vec().into())).await.expect("sent");
+    while !matches!(within(peer.0.next()).await, Some(Ok(Message::Close(_)) | Err(_)) | None) {}
+    Ok(())
+}
+
+#[tokio::test]
 async fn connections_that_say_nothing_do_not_keep_agents_out() {
     let world = World::with(&[("n", "u")]);
     let operator = Operator::start(&world).await;
     let mut silent = Vec::new();
-    for _ in 0..600 {
+    for _ in 0..5000 {
         silent.push(tcp(&operator).await);
     }
     let start = Instant::now();
