@@ -1,5 +1,5 @@
-//! Services of a Windows machine, through its SCM. The program is `tests/programs/service.rs`, built beforehand:
-//! `cargo build --example test-service`. Each test has a service of its own.
+//! Services of a Windows machine, through its SCM. The programs are built beforehand: `hack/build-windows --test`
+//! does all. Each test has a service of its own.
 
 use std::{fs, path::PathBuf};
 
@@ -31,26 +31,41 @@ impl Machine {
     }
 
     /// The test program as a service that is not there yet.
-    fn service(&mut self, name: &str, modes: &[&str]) -> Service {
+    fn service(&mut self, name: &str, arguments: &[&str]) -> Service {
         // A folder has a name of its own, also if an earlier run left something.
         let unique = self.folder.path().file_name().expect("a name").to_str().expect("text").trim_start_matches(".tmp");
         let name = format!("windlass-{name}-{unique}");
         let program = program();
-        let mut words = vec![program.to_str().expect("text"), &name];
-        words.extend(modes);
+        let mut words = vec![program.as_str(), "service", &name];
+        words.extend(arguments);
         let service = service(&name, &words);
         self.made.push(service.clone());
         service
     }
 
-    /// A program that is no service, with the file that it holds while it runs.
-    fn wrapped(&mut self, name: &str, code: &str) -> (Service, String) {
+    /// A program that is no service, and holds a file while it runs.
+    fn wrapped(&mut self, name: &str, arguments: &[&str]) -> Service {
         let held = self.path("held");
+        let log = self.path("log");
         let mut service = self.service(name, &[]);
-        service.command = vec![program().to_str().expect("text").into(), "program".into(), held.clone(), code.into()];
+        let program = program();
+        let words = [program.as_str(), "program", name, "--log", &log, "--hold", &held];
+        service.command = words.iter().chain(arguments).map(ToString::to_string).collect();
         service.wrap = true;
         service.account = Some("LocalSystem".into());
-        (service, held)
+        service
+    }
+
+    /// Until a wrapped program runs.
+    async fn holds(&self) {
+        until(|| self.read("log").contains(" running\n").then_some(())).await;
+        assert!(fs::remove_file(self.path("held")).is_err(), "its program holds it");
+    }
+
+    /// Until a wrapped program is gone; what it has written is forgotten.
+    async fn released(&self) {
+        until(|| fs::remove_file(self.path("held")).ok()).await;
+        fs::remove_file(self.path("log")).expect("nobody writes to it");
     }
 
     async fn configure(&self, service: &Service) -> bool {
@@ -81,15 +96,15 @@ impl Machine {
     }
 }
 
-fn program() -> PathBuf {
-    built("examples/test-service.exe")
+fn program() -> String {
+    built("examples/windlass-test-service.exe").to_str().expect("text").to_owned()
 }
 
 fn built(name: &str) -> PathBuf {
     // target/<triple>/debug/deps/this.exe
     let this = std::env::current_exe().expect("this program");
     let program = this.ancestors().nth(2).expect("a folder").join(name);
-    assert!(program.exists(), "{} is not there: cargo build --bins --example test-service", program.display());
+    assert!(program.exists(), "{} is not there; run: hack/build-windows --test", program.display());
     program
 }
 
@@ -114,8 +129,7 @@ async fn what_differs_is_put_back_and_only_that_which_its_process_sees_is_told()
     service.env = vec![EnvVar { name: "ACME".into(), value: "1".into() }];
     assert!(machine.configure(&service).await);
     assert!(!machine.configure(&service).await, "the environment stays");
-    service.command.push("pauses".into());
-    service.command.push("no".into());
+    service.command.push("--refuses-pause".into());
     assert!(machine.configure(&service).await);
     service.account = Some("LocalSystem".into());
     assert!(machine.configure(&service).await);
@@ -133,20 +147,20 @@ async fn what_differs_is_put_back_and_only_that_which_its_process_sees_is_told()
 async fn a_slow_start_is_waited_for() {
     let mut machine = Machine::new();
     let log = machine.path("log");
-    let service = machine.service("slow", &["slow", "8", "log", &log]);
+    let service = machine.service("slow", &["--start-takes-milliseconds", "800", "--log", &log]);
     let process = machine.run(&service).await;
     assert_eq!(machine.services.running(&service.name), Ok(Some(Running { process: process.clone(), paused: false })));
     machine.services.request_stop(&service.name, &process).expect("asks");
     assert_eq!(timeout(LIMIT, machine.services.ended(&service.name, &process)).await, Ok(Exit::Code(0)));
-    let log = machine.read("log");
-    assert!(log.starts_with("start of windlass-slow-") && log.ends_with("\nstop\n"), "{log}");
+    let log = machine.read("log").replace(&format!("{} ", service.name), "");
+    assert!(log.starts_with("starting\nrunning\n") && log.ends_with("stopping\nstopped\n"), "{log}");
     machine.clear().await;
 }
 
 #[tokio::test]
 async fn what_does_not_start_says_why() {
     let mut machine = Machine::new();
-    let failing = machine.service("fails", &["slow", "3", "fails", "42"]);
+    let failing = machine.service("fails", &["--start-takes-milliseconds", "300", "--fails-with", "42"]);
     machine.configure(&failing).await;
     let error = machine.start(&failing).await.expect_err("fails");
     assert_eq!(error.reason, Reason::NotStarted);
@@ -174,10 +188,10 @@ async fn what_does_not_start_says_why() {
 async fn a_crash_is_seen_with_its_code_and_the_service_starts_again() {
     let mut machine = Machine::new();
     let crash = machine.path("crash");
-    let service = machine.service("crash", &["crashes", &crash]);
+    let service = machine.service("crash", &["--crash-at", &crash]);
     let process = machine.run(&service).await;
     fs::write(&crash, "now").expect("writes");
-    assert_eq!(timeout(LIMIT, machine.services.ended(&service.name, &process)).await, Ok(Exit::Code(9)));
+    assert_eq!(timeout(LIMIT, machine.services.ended(&service.name, &process)).await, Ok(Exit::Code(42)));
     assert_eq!(machine.services.running(&service.name), Ok(None));
     fs::remove_file(&crash).expect("removes");
     let again = machine.start(&service).await.expect("starts");
@@ -189,10 +203,10 @@ async fn a_crash_is_seen_with_its_code_and_the_service_starts_again() {
 async fn a_service_that_does_not_stop_is_killed_and_starts_again() {
     let mut machine = Machine::new();
     let log = machine.path("log");
-    let service = machine.service("stubborn", &["stops", "no", "log", &log]);
+    let service = machine.service("stubborn", &["--refuses-stop", "--log", &log]);
     let process = machine.run(&service).await;
     machine.services.request_stop(&service.name, &process).expect("asks");
-    until(|| machine.read("log").contains("stop refused").then_some(())).await;
+    until(|| machine.read("log").contains("refuses to stop").then_some(())).await;
     assert!(machine.services.is_running(&process), "{}", machine.read("log"));
     let ended = machine.services.ended(&service.name, &process);
     machine.services.kill(&service.name, &process).expect("kills");
@@ -214,18 +228,16 @@ async fn a_check_runs_as_the_service_and_ends_when_it_is_dropped() {
     service.env = vec![EnvVar { name: "ACME".into(), value: "7".into() }];
     machine.run(&service).await;
     assert_eq!(machine.services.check(&service, &command("exit %ACME%")).await, Ok(Exit::Code(7)));
-    let began = machine.path("began");
-    let command = [program().to_str().expect("text").to_owned(), "program".into(), began.clone()];
+    let command = machine.wrapped("check", &[]).command;
     {
         let check = machine.services.check(&service, &command);
         tokio::pin!(check);
         tokio::select! {
             outcome = &mut check => panic!("{outcome:?}"),
-            () = until(|| std::path::Path::new(&began).exists().then_some(())) => {}
+            () = machine.holds() => {}
         }
     }
-    // It cannot be removed while the program runs.
-    until(|| fs::remove_file(&began).ok()).await;
+    machine.released().await;
     machine.clear().await;
 }
 
@@ -242,7 +254,7 @@ async fn a_service_pauses_and_goes_on_unless_it_refuses() {
     machine.services.request_stop(&service.name, &process).expect("asks");
     assert_eq!(timeout(LIMIT, machine.services.ended(&service.name, &process)).await, Ok(Exit::Code(0)));
 
-    let refusing = machine.service("refuse", &["pauses", "no"]);
+    let refusing = machine.service("refuse", &["--refuses-pause"]);
     let process = machine.run(&refusing).await;
     let error = machine.services.pause(&refusing.name, &process, true).await.expect_err("refuses");
     assert!(error.message.ends_with("it does not accept being paused"), "{error}");
@@ -252,20 +264,21 @@ async fn a_service_pauses_and_goes_on_unless_it_refuses() {
 #[tokio::test]
 async fn a_program_that_is_no_service_runs_as_one() {
     let mut machine = Machine::new();
-    let (mut service, held) = machine.wrapped("wrap", "0");
+    let mut service = machine.wrapped("wrap", &["--show-surroundings"]);
     service.env = vec![EnvVar { name: "ACME".into(), value: "a b".into() }];
     service.working_directory = HostPath::parse(machine.folder.path().to_str().expect("text")).ok();
     let process = machine.run(&service).await;
-    let said = until(|| fs::read_to_string(&held).ok().filter(|said| !said.is_empty())).await;
-    assert!(said.starts_with(r#"Some("a b") in "#) && said.contains(".tmp"), "{said}");
+    machine.holds().await;
+    let said = machine.read("log");
+    assert!(said.contains(".tmp") && said.contains(" with ACME=a b\n"), "{said}");
     assert!(!machine.configure(&service).await);
     machine.services.request_stop(&service.name, &process).expect("asks");
     assert_eq!(timeout(LIMIT, machine.services.ended(&service.name, &process)).await, Ok(Exit::Code(0)));
-    until(|| fs::remove_file(&held).ok()).await;
-    let output = machine.read(&format!("wrapped/{}/output/output.log", service.name.identity()));
+    machine.released().await;
+    let output = machine.read(&format!("wrapped/{}/output/output.log", service.name.identity())).replace('\r', "");
+    let said = output.strip_prefix("wrap writes to its output\nwrap writes of its errors\n");
     // Wine 8 delivers no CTRL_BREAK (its GenerateConsoleCtrlEvent answers error 6): there the program is ended at once.
-    let said = output.replace('\r', "");
-    assert!(["to stdout\nto stderr\n", "to stdout\nto stderr\nasked to stop\n"].contains(&said.as_str()), "{said}");
+    assert!([Some(""), Some("wrap is asked to stop\n")].contains(&said), "{output}");
 
     service.env.clear();
     assert!(machine.configure(&service).await, "its process sees it");
@@ -277,9 +290,10 @@ async fn a_program_that_is_no_service_runs_as_one() {
 #[tokio::test]
 async fn a_wrapped_program_that_ends_by_itself_is_a_crash_with_its_code() {
     let mut machine = Machine::new();
-    let (service, held) = machine.wrapped("wrap-crash", "42");
+    let crash = machine.path("crash");
+    let service = machine.wrapped("wrap-crash", &["--crash-at", &crash]);
     let process = machine.run(&service).await;
-    fs::write(format!("{held}.end"), "").expect("writes");
+    fs::write(&crash, "now").expect("writes");
     assert_eq!(timeout(LIMIT, machine.services.ended(&service.name, &process)).await, Ok(Exit::Code(42)));
     let mut missing = service.clone();
     missing.command = vec![r"C:\no\such\program.exe".into()];
@@ -292,18 +306,17 @@ async fn a_wrapped_program_that_ends_by_itself_is_a_crash_with_its_code() {
 #[tokio::test]
 async fn a_wrapped_program_ends_with_its_host_however_that_ends() {
     let mut machine = Machine::new();
-    let (mut service, held) = machine.wrapped("wrap-stop", "0");
+    let mut service = machine.wrapped("wrap-stop", &["--refuses-stop"]);
     service.stop_timeout_seconds = 2;
-    fs::write(format!("{held}.stubborn"), "").expect("writes");
     let process = machine.run(&service).await;
-    until(|| fs::read_to_string(&held).ok().filter(|said| !said.is_empty())).await;
+    machine.holds().await;
     machine.services.request_stop(&service.name, &process).expect("asks");
     assert_eq!(timeout(LIMIT, machine.services.ended(&service.name, &process)).await, Ok(Exit::Code(0)));
-    until(|| fs::remove_file(&held).ok()).await;
+    machine.released().await;
 
     let process = machine.start(&service).await.expect("starts");
-    until(|| fs::read_to_string(&held).ok().filter(|said| !said.is_empty())).await;
+    machine.holds().await;
     machine.services.kill(&service.name, &process).expect("kills");
-    until(|| fs::remove_file(&held).ok()).await;
+    machine.released().await;
     machine.clear().await;
 }
