@@ -1,18 +1,19 @@
-//! MSI packages: installed, upgraded, removed; and the agent's own.
+//! Packages: an MSI installed, upgraded, removed, and one that fails; and an installer that is a program.
 
 use std::{fs, process::Command};
 
 use serde_json::{Value, json};
+use windlass::api::{EdgeNode, FailureStatus};
 
 use crate::{
     machine::Machine,
-    parts::{Artifacts, World},
+    parts::{Artifacts, World, is},
 };
 
 const PRODUCT: &str = "{6F1E5C4A-0C1D-4B52-9B63-3D6D8B6F0A01}";
 const PROGRAM: &str = r"C:\Program Files\Acme\runtime.txt";
 
-/// An MSI of that version, with one file that holds the version.
+/// An MSI of that version, with one file that holds the version. It is installed where the property LINE is given.
 fn msi(world: &World, version: &str) -> Vec<u8> {
     let folder = world.path(&format!("msi-{version}"));
     fs::create_dir_all(&folder).unwrap();
@@ -22,7 +23,8 @@ fn msi(world: &World, version: &str) -> Vec<u8> {
 <Wix xmlns="http://schemas.microsoft.com/wix/2006/wi">
   <Product Id="{PRODUCT}" Name="Acme runtime" Language="1033" Version="{version}" Manufacturer="Acme"
            UpgradeCode="6F1E5C4A-0C1D-4B52-9B63-3D6D8B6F0AFF">
-    <Package InstallerVersion="500" Compressed="yes" InstallScope="perMachine" Platform="x64"/>
+    <Package InstallerVersion="500" Compressed="yes" InstallScope="perMachine"/>
+    <Condition Message="Acme runtime needs to know its line">LINE OR Installed</Condition>
     <Media Id="1" Cabinet="acme.cab" EmbedCab="yes"/>
     <Directory Id="TARGETDIR" Name="SourceDir">
       <Directory Id="ProgramFiles64Folder"><Directory Id="INSTALLDIR" Name="Acme">
@@ -45,29 +47,62 @@ fn msi(world: &World, version: &str) -> Vec<u8> {
     fs::read(folder.join("acme.msi")).unwrap()
 }
 
-fn package(artifacts: &Artifacts, name: &str, bytes: &[u8], version: &str) -> Value {
-    let (url, sha256) = artifacts.put(name, bytes);
+fn package(artifacts: &Artifacts, bytes: &[u8], version: &str, line: &str) -> Value {
+    let (url, sha256) = artifacts.put(&format!("acme-{version}.msi"), bytes);
     json!({"packages": [{"name": "acme-runtime", "msi": {
         "artifact": {"url": url, "sha256": sha256}, "productCode": PRODUCT, "version": version,
+        "properties": [{"name": "LINE", "value": line}],
     }}]})
 }
 
+/// Of the only resource.
+fn failure(node: &EdgeNode) -> &FailureStatus {
+    let failures = &node.status.as_ref().unwrap().failures;
+    assert_eq!((failures.len(), failures[0].resource.as_str()), (1, "package acme-runtime"), "{failures:?}");
+    &failures[0]
+}
+
 #[tokio::test]
-async fn an_msi_is_installed_and_removed_with_its_entry() {
+async fn an_msi_is_installed_upgraded_and_removed_with_its_entry() {
     let world = World::new().await;
     let _operator = world.operator().await;
     let artifacts = Artifacts::start();
     let mut machine = Machine::new(&world, "press-07");
-    let spec = package(&artifacts, "acme-1.msi", &msi(&world, "1.0.0"), "1.0.0");
-    let node = world.node("press-07", spec).await;
+    let node = world.node("press-07", package(&artifacts, &msi(&world, "1.0.0"), "1.0.0", "7")).await;
     machine.enroll(&node).await;
     let installed = node.until_ready().await;
     assert_eq!(machine.read(PROGRAM).as_deref(), Some("1.0.0"));
     assert_eq!(installed.status.as_ref().unwrap().resources.as_ref().unwrap().in_desired_state, 1);
 
+    node.apply(package(&artifacts, &msi(&world, "2.0.0"), "2.0.0", "7")).await;
+    let upgraded = node.until_newer(&installed).await;
+    assert_eq!(machine.read(PROGRAM).as_deref(), Some("2.0.0"));
+
     node.apply(json!({})).await;
-    node.until_newer(&installed).await;
+    node.until_newer(&upgraded).await;
     assert!(!machine.exists(PROGRAM));
+}
+
+#[tokio::test]
+async fn an_installer_that_fails_says_why_by_its_code_and_the_end_of_its_log() {
+    let world = World::new().await;
+    let _operator = world.operator().await;
+    let artifacts = Artifacts::start();
+    let mut machine = Machine::new(&world, "press-07");
+    let bytes = msi(&world, "1.0.0");
+    let node = world.node("press-07", package(&artifacts, &bytes, "1.0.0", "")).await;
+    machine.enroll(&node).await;
+    let failed = node.until_condition("ConfigApplied", "False", "ResourcesFailed").await;
+    let failure = failure(&failed);
+    assert_eq!(failure.reason, "InstallFailed");
+    for said in ["a fatal error (exit code 1603)", "its log ends with: ", "LaunchConditions"] {
+        assert!(failure.message.contains(said), "{said:?} in {failure:?}");
+    }
+    assert!(!machine.exists(PROGRAM));
+
+    node.apply(package(&artifacts, &bytes, "1.0.0", "7")).await;
+    node.until_ready().await;
+    assert_eq!(machine.read(PROGRAM).as_deref(), Some("1.0.0"));
 }
 
 #[tokio::test]
@@ -76,10 +111,42 @@ async fn a_package_that_is_no_msi_is_a_failure_that_says_why() {
     let _operator = world.operator().await;
     let artifacts = Artifacts::start();
     let mut machine = Machine::new(&world, "press-07");
-    let node = world.node("press-07", package(&artifacts, "acme.msi", b"no MSI", "1.0.0")).await;
+    let node = world.node("press-07", package(&artifacts, b"no MSI", "1.0.0", "7")).await;
     machine.enroll(&node).await;
     let failed = node.until_condition("ConfigApplied", "False", "ResourcesFailed").await;
-    let failure = &failed.status.as_ref().unwrap().failures[0];
-    assert_eq!(failure.resource, "package acme-runtime");
-    assert_eq!(failure.reason, "InstallFailed", "{failure:?}");
+    assert_eq!(failure(&failed).reason, "InstallFailed", "{failed:?}");
+}
+
+#[tokio::test]
+async fn an_installer_that_asks_for_a_restart_succeeds_and_the_condition_lasts_until_then() {
+    const INSTALLED: &str = r"C:\acme-runtime.txt";
+    let world = World::new().await;
+    let _operator = world.operator().await;
+    let artifacts = Artifacts::start();
+    let mut machine = Machine::new(&world, "press-07");
+    // A program that does as it is told.
+    let shell = fs::read(machine.outside(r"C:\windows\system32\cmd.exe")).unwrap();
+    let (url, sha256) = artifacts.put("acme.exe", &shell);
+    let node = world
+        .node(
+            "press-07",
+            json!({"packages": [{"name": "acme-runtime", "exe": {
+                "artifact": {"url": url, "sha256": sha256},
+                "arguments": ["/c", format!("echo 1 > {INSTALLED} & exit 3010")],
+                "uninstallCommand": [r"C:\windows\system32\cmd.exe", "/c", "del", INSTALLED],
+                "detect": {"file": INSTALLED},
+            }}]}),
+        )
+        .await;
+    machine.enroll(&node).await;
+    let installed = node.until_ready().await;
+    assert!(is(&installed, "RebootPending", "True", "RebootRequired"), "{installed:?}");
+    assert!(machine.exists(INSTALLED));
+
+    machine.reboot();
+    machine.start();
+    let restarted = node.until_condition("RebootPending", "False", "NoRebootRequired").await;
+    node.apply(json!({})).await;
+    node.until_newer(&restarted).await;
+    assert!(!machine.exists(INSTALLED));
 }
