@@ -135,6 +135,16 @@ async fn an_artifact_comes_whole() {
 }
 
 #[tokio::test]
+async fn the_name_of_a_server_is_looked_up() {
+    let mut server = Server::start(vec![whole()]).await;
+    server.url = server.url.replace("127.0.0.1", "localhost");
+    let fetcher = Fetcher::start(&server, 100, Arc::default());
+    fetcher.until_arrived().await;
+    assert!(server.asked()[0].contains("host: localhost:"), "{:?}", server.asked());
+    fetcher.stop().await;
+}
+
+#[tokio::test]
 async fn a_download_that_broke_off_goes_on_where_it_was() {
     let broken = answer("200 OK", "", BYTES.len(), "hello ");
     let rest = answer("206 Partial Content", "content-range: bytes 6-10/11\r\n", 5, "world");

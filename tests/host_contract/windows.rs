@@ -139,7 +139,7 @@ fn a_file_that_a_program_holds_for_itself_is_in_use_and_stays() {
 }
 
 #[test]
-fn a_program_that_runs_is_in_use() {
+fn a_program_that_runs_is_in_use_until_it_is_moved_out_of_the_way() {
     let ground = ground();
     let program = ground.path("program.exe");
     fs::copy(r"C:\windows\system32\cmd.exe", program.as_str()).expect("copied");
@@ -151,10 +151,17 @@ fn a_program_that_runs_is_in_use() {
         .expect("runs");
     let written = ground.write("program.exe", b"new");
     let removed = ground.host.remove_file(&program);
+    let moved = fs::rename(program.as_str(), ground.path("old.exe").as_str());
+    let replaced = ground.write("program.exe", b"new");
+    let ended = running.try_wait();
     running.kill().expect("killed");
     running.wait().expect("ended");
     assert_eq!(reason(written), Reason::InUse);
     assert_eq!(reason(removed), Reason::InUse);
+    moved.expect("as an update of itself does");
+    replaced.expect("free");
+    assert_eq!(ended.expect("asked"), None, "the old one goes on");
+    assert_eq!(ground.digest("program.exe"), Digest::of(b"new"));
 }
 
 #[test]
