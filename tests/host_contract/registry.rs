@@ -44,7 +44,7 @@ fn each(behaviour: impl Fn(&Ground)) {
     for view in [View::Bits64, View::Bits32] {
         behaviour(&Ground::memory(view));
         #[cfg(windows)]
-        behaviour(&super::windows::registry(view));
+        behaviour(&super::windows::registry::ground(view));
     }
 }
 

@@ -1,25 +1,21 @@
 //! What can be asked of a Windows machine alone: attributes and access, programs that hold a file open, spellings.
 
+mod packages;
+pub mod registry;
+
 use std::{
     fs::{self, File, OpenOptions},
     os::windows::fs::OpenOptionsExt,
     path::Path,
     process::Command,
-    sync::atomic::{AtomicU32, Ordering},
 };
 
 use windlass::{
-    agent::{
-        host::{Host, PathState, ProductState, Reason, ValueState, windows::WindowsHost},
-        product::Product,
-    },
-    model::{
-        Access, Artifact, Attributes, Detect, Digest, Grant, HostPath, Installer, MsiVersion, PackageName, ProductCode,
-        RegistryData, RegistryPlace, Rights, View,
-    },
+    agent::host::{Host, PathState, Reason, windows::WindowsHost},
+    model::{Access, Attributes, Digest, Grant, HostPath, Rights},
 };
 
-use super::{Ground, MakeLink, names, reason, registry::Ground as RegistryGround};
+use super::{Ground, MakeLink, names, reason};
 
 /// This machine, and an empty folder on it. Wine 8 has no reparse points: what it makes of links of its own host is
 /// seen by no program.
@@ -29,23 +25,6 @@ pub fn ground() -> Ground {
     let base = base.trim_start_matches(r"\\?\").to_owned();
     let link = (!is_wine()).then(|| Box::new(junction) as MakeLink);
     Ground { host: Box::new(WindowsHost::new(folder.path())), base, link, _folder: Some(folder) }
-}
-
-/// This machine, and an empty key on it.
-pub fn registry(view: View) -> RegistryGround {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let base = format!(r"HKLM\SOFTWARE\windlass contract {} {count}", std::process::id());
-    let ground = RegistryGround { host: Box::new(WindowsHost::new(Path::new(r"C:\windlass"))), base, view };
-    ground.host.create_key(&ground.key("")).expect("made");
-    ground
-}
-
-impl Drop for RegistryGround {
-    fn drop(&mut self) {
-        let view = if self.view == View::Bits64 { "/reg:64" } else { "/reg:32" };
-        let _ = Command::new("reg").args(["delete", &self.base, "/f", view]).output();
-    }
 }
 
 fn is_wine() -> bool {
@@ -233,100 +212,4 @@ fn readable() -> Attributes {
     let everyone = if is_wine() { "Everyone" } else { "BUILTIN\\Users" };
     let grants = vec![Grant { account: everyone.into(), rights: Rights::ReadAndExecute }];
     Attributes { access: Some(Access { inherit: false, grants }), ..Attributes::default() }
-}
-
-#[test]
-fn each_view_has_values_of_its_own_and_programs_see_them_there() {
-    let (wide, narrow) = (registry(View::Bits64), registry(View::Bits32));
-    let in_narrow = RegistryPlace::parse(&wide.base, "Line", View::Bits32).expect("place");
-    wide.host.set_value(&wide.place("", "Line"), &RegistryData::Dword(64)).expect("set");
-    assert_eq!(wide.host.observe_value(&in_narrow), Ok(ValueState::Absent));
-    narrow.host.set_value(&narrow.place("", "Line"), &RegistryData::Dword(32)).expect("set");
-    let queried = |key: &str| {
-        let said = Command::new("reg").args(["query", key, "/v", "Line"]).output().expect("reg");
-        String::from_utf8_lossy(&said.stdout).into_owned()
-    };
-    assert!(queried(&wide.base).contains("0x40"));
-    let by_path = narrow.base.replace(r"HKLM\SOFTWARE", r"HKLM\SOFTWARE\Wow6432Node");
-    assert!(queried(&by_path).contains("0x20"), "{}", queried(&by_path));
-}
-
-#[test]
-fn a_value_of_another_type_is_told_apart() {
-    let ground = registry(View::Bits64);
-    let made =
-        Command::new("reg").args(["add", &ground.base, "/v", "None", "/t", "REG_NONE", "/d", "ab", "/f"]).output();
-    assert!(made.expect("reg").status.success());
-    let seen = ground.host.observe_value(&ground.place("", "None"));
-    assert!(matches!(seen, Ok(ValueState::Other { kind: 0, .. })), "{seen:?}");
-}
-
-#[test]
-fn the_control_set_in_use_is_no_foreign_link() {
-    let place = RegistryPlace::parse(
-        r"HKLM\SYSTEM\CurrentControlSet\Control\ComputerName\ComputerName",
-        "ComputerName",
-        View::Bits64,
-    )
-    .expect("place");
-    let seen = WindowsHost::new(Path::new(r"C:\windlass")).observe_value(&place);
-    assert!(matches!(seen, Ok(ValueState::Holds(RegistryData::String(_)))), "{seen:?}");
-}
-
-#[test]
-fn a_product_that_nobody_installed_is_absent() {
-    let code = ProductCode::parse("{01234567-89AB-CDEF-0123-456789ABCDEF}").expect("code");
-    let host = WindowsHost::new(Path::new(r"C:\windlass"));
-    assert_eq!(host.observe_product(&code), Ok(ProductState::Absent));
-}
-
-/// `cmd` is an installer that ends as it is told.
-fn exe(arguments: &[&str], success_codes: &[i32]) -> Installer {
-    let path = HostPath::parse(r"C:\windows\system32\cmd.exe").expect("path");
-    Installer::Exe {
-        artifact: artifact(),
-        arguments: arguments.iter().map(ToString::to_string).collect(),
-        uninstall: vec![path.to_string(), "/c".into(), "exit".into(), "3".into()],
-        detect: Detect::File { path },
-        success_codes: success_codes.to_vec(),
-    }
-}
-
-fn artifact() -> Artifact {
-    Artifact { url: "https://example.com/installer".into(), sha256: Digest::of(b"installer") }
-}
-
-#[test]
-fn an_installer_is_run_and_its_end_told() {
-    let folder = tempfile::tempdir().expect("folder");
-    let host = WindowsHost::new(folder.path());
-    let name = PackageName::parse("Acme").expect("name");
-    let install = |installer: &Installer| {
-        let mut bytes = File::open(r"C:\windows\system32\cmd.exe").expect("cmd");
-        host.install(&name, installer, &mut bytes)
-    };
-    install(&exe(&["/c", "exit", "2"], &[0, 2])).expect("installed");
-    let failed = install(&exe(&["/c", "exit", "7"], &[0, 2])).expect_err("failed");
-    assert_eq!(failed.reason, Reason::InstallFailed);
-    assert!(failed.message.contains("exit code 7, expected 0 or 2"), "{failed}");
-    assert_eq!(names(&folder.path().join("packages")), Vec::<String>::new(), "nothing is left");
-
-    let product = Product::from(&exe(&[], &[3]));
-    assert_eq!(product.observe(&host), Ok(ProductState::Installed { version: None }));
-    host.uninstall(&name, &product).expect("removed");
-    assert_eq!(reason(host.uninstall(&name, &Product::from(&exe(&[], &[0])))), Reason::InstallFailed);
-}
-
-#[test]
-fn what_is_no_package_is_said_to_be_none_and_one_that_is_not_there_is_removed() {
-    let folder = tempfile::tempdir().expect("folder");
-    let host = WindowsHost::new(folder.path());
-    let name = PackageName::parse("Acme").expect("name");
-    let product_code = ProductCode::parse("{01234567-89AB-CDEF-0123-456789ABCDEF}").expect("code");
-    let version = MsiVersion::parse("1.0.0").expect("version");
-    let msi = Installer::Msi { artifact: artifact(), product_code, version, properties: vec![] };
-    let failed = host.install(&name, &msi, &mut b"no MSI".as_slice()).expect_err("no package");
-    assert_eq!(failed.reason, Reason::InstallFailed, "{failed}");
-    assert!(failed.message.contains("exit code 16"), "{failed}");
-    host.uninstall(&name, &Product::from(&msi)).expect("it is not there");
 }
