@@ -11,19 +11,22 @@ use crate::{
 };
 
 const PRODUCT: &str = "{6F1E5C4A-0C1D-4B52-9B63-3D6D8B6F0A01}";
+const SUCCESSOR: &str = "{6F1E5C4A-0C1D-4B52-9B63-3D6D8B6F0A03}";
 const PROGRAM: &str = r"C:\Program Files\Acme\runtime.txt";
 
-/// An MSI of that version, with one file that holds the version. It is installed where the property LINE is given.
-fn msi(world: &World, version: &str) -> Vec<u8> {
+/// An MSI of that version, with one file that holds the version. It is installed where the property LINE is given, and
+/// in the place of an earlier product.
+fn msi(world: &World, product: &str, version: &str) -> Vec<u8> {
     let folder = world.path(&format!("msi-{version}"));
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("runtime.txt"), version).unwrap();
     let source = format!(
         r#"<?xml version="1.0" encoding="utf-8"?>
 <Wix xmlns="http://schemas.microsoft.com/wix/2006/wi">
-  <Product Id="{PRODUCT}" Name="Acme runtime" Language="1033" Version="{version}" Manufacturer="Acme"
+  <Product Id="{product}" Name="Acme runtime" Language="1033" Version="{version}" Manufacturer="Acme"
            UpgradeCode="6F1E5C4A-0C1D-4B52-9B63-3D6D8B6F0AFF">
     <Package InstallerVersion="500" Compressed="yes" InstallScope="perMachine"/>
+    <MajorUpgrade DowngradeErrorMessage="A later version is installed"/>
     <Condition Message="Acme runtime needs to know its line">LINE OR Installed</Condition>
     <Media Id="1" Cabinet="acme.cab" EmbedCab="yes"/>
     <Directory Id="TARGETDIR" Name="SourceDir">
@@ -47,10 +50,10 @@ fn msi(world: &World, version: &str) -> Vec<u8> {
     fs::read(folder.join("acme.msi")).unwrap()
 }
 
-fn package(artifacts: &Artifacts, bytes: &[u8], version: &str, line: &str) -> Value {
+fn package(artifacts: &Artifacts, bytes: &[u8], product: &str, version: &str, line: &str) -> Value {
     let (url, sha256) = artifacts.put(&format!("acme-{version}.msi"), bytes);
     json!({"packages": [{"name": "acme-runtime", "msi": {
-        "artifact": {"url": url, "sha256": sha256}, "productCode": PRODUCT, "version": version,
+        "artifact": {"url": url, "sha256": sha256}, "productCode": product, "version": version,
         "properties": [{"name": "LINE", "value": line}],
     }}]})
 }
@@ -68,18 +71,22 @@ async fn an_msi_is_installed_upgraded_and_removed_with_its_entry() {
     let _operator = world.operator().await;
     let artifacts = Artifacts::start();
     let mut machine = Machine::new(&world, "press-07");
-    let node = world.node("press-07", package(&artifacts, &msi(&world, "1.0.0"), "1.0.0", "7")).await;
+    let node = world.node("press-07", package(&artifacts, &msi(&world, PRODUCT, "1.0.0"), PRODUCT, "1.0.0", "7")).await;
     machine.enroll(&node).await;
     let installed = node.until_ready().await;
     assert_eq!(machine.read(PROGRAM).as_deref(), Some("1.0.0"));
     assert_eq!(installed.status.as_ref().unwrap().resources.as_ref().unwrap().in_desired_state, 1);
 
-    node.apply(package(&artifacts, &msi(&world, "2.0.0"), "2.0.0", "7")).await;
+    node.apply(package(&artifacts, &msi(&world, PRODUCT, "2.0.0"), PRODUCT, "2.0.0", "7")).await;
     let upgraded = node.until_newer(&installed).await;
     assert_eq!(machine.read(PROGRAM).as_deref(), Some("2.0.0"));
 
+    node.apply(package(&artifacts, &msi(&world, SUCCESSOR, "3.0.0"), SUCCESSOR, "3.0.0", "7")).await;
+    let replaced = node.until_newer(&upgraded).await;
+    assert_eq!(machine.read(PROGRAM).as_deref(), Some("3.0.0"));
+
     node.apply(json!({})).await;
-    node.until_newer(&upgraded).await;
+    node.until_newer(&replaced).await;
     assert!(!machine.exists(PROGRAM));
 }
 
@@ -89,8 +96,8 @@ async fn an_installer_that_fails_says_why_by_its_code_and_the_end_of_its_log() {
     let _operator = world.operator().await;
     let artifacts = Artifacts::start();
     let mut machine = Machine::new(&world, "press-07");
-    let bytes = msi(&world, "1.0.0");
-    let node = world.node("press-07", package(&artifacts, &bytes, "1.0.0", "")).await;
+    let bytes = msi(&world, PRODUCT, "1.0.0");
+    let node = world.node("press-07", package(&artifacts, &bytes, PRODUCT, "1.0.0", "")).await;
     machine.enroll(&node).await;
     let failed = node.until_condition("ConfigApplied", "False", "ResourcesFailed").await;
     let failure = failure(&failed);
@@ -100,7 +107,7 @@ async fn an_installer_that_fails_says_why_by_its_code_and_the_end_of_its_log() {
     }
     assert!(!machine.exists(PROGRAM));
 
-    node.apply(package(&artifacts, &bytes, "1.0.0", "7")).await;
+    node.apply(package(&artifacts, &bytes, PRODUCT, "1.0.0", "7")).await;
     node.until_ready().await;
     assert_eq!(machine.read(PROGRAM).as_deref(), Some("1.0.0"));
 }
@@ -111,7 +118,7 @@ async fn a_package_that_is_no_msi_is_a_failure_that_says_why() {
     let _operator = world.operator().await;
     let artifacts = Artifacts::start();
     let mut machine = Machine::new(&world, "press-07");
-    let node = world.node("press-07", package(&artifacts, b"no MSI", "1.0.0", "7")).await;
+    let node = world.node("press-07", package(&artifacts, b"no MSI", PRODUCT, "1.0.0", "7")).await;
     machine.enroll(&node).await;
     let failed = node.until_condition("ConfigApplied", "False", "ResourcesFailed").await;
     assert_eq!(failure(&failed).reason, "InstallFailed", "{failed:?}");
