@@ -55,6 +55,15 @@ impl Unit {
         matches!(self.configuring, Configuring::UnderWay { .. })
     }
 
+    /// Whether its manager is asked of it for the first time, or anew: it may run without the agent.
+    pub(super) fn is_yet_to_be_found(&self) -> bool {
+        match self.run {
+            // Left as it was, and its entry came back meanwhile.
+            Run::Forgetting(_) => self.origin != Some(Origin::Created) && self.target != Target::Gone,
+            _ => self.is_being_configured() && self.configuration.is_empty(),
+        }
+    }
+
     /// When its manager is looked at again.
     pub(super) fn configure_at(&self) -> Option<Moment> {
         match &self.configuring {
@@ -131,7 +140,10 @@ impl Supervisor {
                             is_current && !changed && !service.is_some_and(|s| names_files(s, &inputs));
                         match &unit.target {
                             // What it was started with is what was found; of files nothing is known.
-                            Target::Up(wanted) if is_new && runs_as_wanted => unit.fingerprint.clone_from(wanted),
+                            Target::Up(wanted) if is_new && runs_as_wanted => {
+                                unit.fingerprint.clone_from(wanted);
+                                unit.outdated = false;
+                            }
                             _ if is_new || changed || unit.outdated => unit.fingerprint.clear(),
                             _ => {}
                         }

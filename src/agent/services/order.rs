@@ -38,9 +38,10 @@ fn is_out_of_place(unit: &Unit) -> bool {
     }
 }
 
-/// Whether nothing runs any more that depends on this service.
+/// Whether nothing runs any more that depends on this service, or may be found running.
 pub(super) fn dependents_are_down(units: &Units, id: &str) -> bool {
-    !units.values().any(|unit| unit.is_alive() && unit.dependencies().any(|on| on == id))
+    let may_run = |unit: &Unit| unit.is_alive() || unit.is_yet_to_be_found();
+    !units.values().any(|unit| may_run(unit) && unit.dependencies().any(|on| on == id))
 }
 
 /// The first dependency that is not ready, or about to stop; `None` when the service may start.

@@ -26,7 +26,7 @@ impl Supervisor {
             .filter_map(|service| self.units.get_key_value(&service.name.identity()))
             .map(|(id, unit)| (id.clone(), unit))
             .collect();
-        let gone = self.units.values().any(|unit| unit.target == Target::Gone);
+        let gone = self.units.values().any(|unit| unit.target == Target::Gone && !unit.is_left());
         ServiceReports {
             answers: inputs.number,
             carried_out: inputs.known

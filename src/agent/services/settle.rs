@@ -32,6 +32,10 @@ pub(super) fn settle(supervisor: &mut Supervisor, now: Moment, actions: &mut Vec
         }
     }
     if acts {
+        if *managed {
+            // First: nothing stops while what depends on it is yet to be found.
+            configuring::configure(units, boot_id, now, actions);
+        }
         let stop = order::to_stop(units);
         stop_in_order(units, &stop, now, actions);
         for (id, unit) in units.iter_mut() {
@@ -39,7 +43,6 @@ pub(super) fn settle(supervisor: &mut Supervisor, now: Moment, actions: &mut Vec
             forget(id, unit, *managed, now, actions);
         }
         if *managed {
-            configuring::configure(units, boot_id, now, actions);
             pausing::pause(units, &stop, now, actions);
         }
         start_in_order(units, &stop, boot_id, *managed, now, actions);
@@ -148,6 +151,11 @@ fn clear(id: &str, unit: &mut Unit, now: Moment, actions: &mut Vec<Action>) {
 }
 
 fn forget(id: &str, unit: &mut Unit, managed: bool, now: Moment, actions: &mut Vec<Action>) {
+    if unit.is_left() {
+        // Nothing has to wait for it any more.
+        unit.entry = None;
+        return;
+    }
     let due = match &unit.run {
         // One that its manager is being told of would come back.
         _ if unit.is_being_configured() => false,

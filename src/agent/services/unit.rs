@@ -237,6 +237,13 @@ impl Unit {
         self.origin == Some(Origin::Adopted)
     }
 
+    /// Whether it is left as it is, and known only for what it runs with: its manager was told something else, and
+    /// nobody could tell should its entry come back.
+    pub(super) fn is_left(&self) -> bool {
+        let is_outdated = self.outdated || self.fingerprint.is_empty();
+        self.target == Target::Gone && self.is_adopted() && matches!(self.run, Run::Up(_)) && is_outdated
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         matches!(&self.run, Run::Up(up) if up.is_ready())
     }

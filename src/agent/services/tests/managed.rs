@@ -280,3 +280,63 @@ fn a_service_that_changes_while_it_is_adopted_is_restarted() {
     go_on(&mut world, |_, _| true);
     assert_eq!(command(&world, "a"), ["/bin/a", "--new"]);
 }
+
+#[test]
+fn services_that_are_adopted_stop_in_order_whichever_is_found_first() {
+    let mut app = service("app");
+    app.depends_on = vec![name("db")];
+    // Of the first: its journal, what the manager is told, and the answer. The other waits.
+    for (first, steps) in [("app", [0, 1, 1]), ("db", [1, 1, 1])] {
+        let mut world = World::managed();
+        for id in ["app", "db"] {
+            world.install(id, &["/bin/other"]);
+            world.start_by_hand(id);
+        }
+        world.set(known(vec![app.clone(), service("db")]));
+        assert!(steps.iter().all(|index| world.deliver(*index, |_, _| true)));
+        go_on(&mut world, |_, _| true);
+        assert_eq!(world.log, ["stop app", "stop db", "start db", "start app"], "{first} is found first");
+    }
+}
+
+#[test]
+fn one_that_was_left_running_and_comes_back_stops_before_what_it_depends_on() {
+    let (mut app, mut db) = (service("app"), service("db"));
+    let mut world = World::managed();
+    world.install("app", &["/bin/app"]);
+    world.start_by_hand("app");
+    world.set(known(vec![app.clone(), db.clone()]));
+    go_on(&mut world, |_, _| true);
+    world.set(known(vec![db.clone()]));
+    assert_eq!(world.log, ["start db"], "the app is about to be forgotten");
+    app.depends_on = vec![name("db")];
+    db.command.push("--new".into());
+    world.set(known(vec![app, db]));
+    go_on(&mut world, |_, _| true);
+    assert_eq!(world.log[1..], ["stop app", "stop db", "start db", "start app"]);
+}
+
+#[test]
+fn one_that_left_before_it_ran_with_what_its_manager_was_told_is_restarted_when_it_comes_back() {
+    for crashes in [false, true] {
+        let mut world = World::managed();
+        world.install("a", &["/bin/other"]);
+        world.start_by_hand("a");
+        world.set(known(vec![service("a")]));
+        assert!(world.deliver(0, |_, _| true) && world.deliver(0, |_, _| true), "journaled and told");
+        world.set(known(Vec::new()));
+        if crashes {
+            world.crash();
+        }
+        go_on(&mut world, |_, _| true);
+        assert!(world.agent().reports().carried_out && command(&world, "a") == ["/bin/other"]);
+        world.log.clear();
+        world.set(known(vec![service("a")]));
+        go_on(&mut world, |_, _| true);
+        assert_eq!((world.log.join(", ").as_str(), command(&world, "a")), ("stop a, start a", vec!["/bin/a".into()]));
+
+        world.set(known(Vec::new()));
+        go_on(&mut world, |_, _| true);
+        assert!(world.store.is_empty(), "it runs as its manager was told: nothing is to be kept in mind");
+    }
+}

@@ -61,8 +61,6 @@ struct Process {
     has_been_ready: bool,
     is_unhealthy: bool,
     paused: bool,
-    /// Whether the agent was told of it.
-    known: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,7 +210,6 @@ impl World {
             has_been_ready: unprobed,
             is_unhealthy: false,
             paused: false,
-            known: false,
         };
         self.processes.insert(self.last_pid, running);
         self.last_pid
@@ -279,10 +276,7 @@ impl World {
                 let changed = before.is_some_and(|before| before.command != service.command);
                 self.pending.push(Pending::Answer(id, origin, Configured { changed, running }));
             }
-            Pending::Answer(id, origin, configured) => {
-                self.know(configured.running.as_ref());
-                self.tell(Event::Configured(id, origin, Ok(configured)));
-            }
+            Pending::Answer(id, origin, configured) => self.tell(Event::Configured(id, origin, Ok(configured))),
             Pending::Asked(id, process, error) => self.tell(Event::StopAsked(id, process, Err(error))),
             Pending::Pause(id, process, paused) => {
                 let refused =
@@ -318,7 +312,6 @@ impl World {
                     has_been_ready: service.readiness_probe.is_none(),
                     is_unhealthy: false,
                     paused: false,
-                    known: true,
                 };
                 self.processes.insert(self.last_pid, launching);
                 self.pending.push(Pending::Journal(id, record, self.last_pid));
@@ -328,10 +321,7 @@ impl World {
                 self.store.insert(id.clone(), ServiceRecord { process: Some(process.clone()), ..*record });
                 self.pending.push(Pending::Go(id, process));
             }
-            Pending::Go(id, process) if self.managed.is_some() => {
-                self.know(Some(&Running { process: process.clone(), paused: false }));
-                self.tell(Event::Started(id, Ok(process)));
-            }
+            Pending::Go(id, process) if self.managed.is_some() => self.tell(Event::Started(id, Ok(process))),
             Pending::Go(id, process) => {
                 self.assert_alone(&id, process.pid);
                 self.log.push(format!("start {id}"));
@@ -368,10 +358,6 @@ impl World {
                 if let Some(kept) = self.managed.as_mut().filter(|_| !keep) {
                     assert!(kept.remove(&id).is_none_or(|kept| kept.is_ours), "{id} is deleted, and was not ours");
                 }
-                self.processes
-                    .values_mut()
-                    .filter(|process| process.id == id)
-                    .for_each(|process| process.known = false);
                 self.store.remove(&id);
                 self.tell(Event::Forgotten(id, Ok(())));
             }
@@ -430,12 +416,6 @@ impl World {
         runs && self.is_that(process)
     }
 
-    fn know(&mut self, running: Option<&Running>) {
-        if let Some(process) = running.and_then(|running| self.processes.get_mut(&running.process.pid)) {
-            process.known = true;
-        }
-    }
-
     fn begin(&mut self) {
         let found = |(id, record): (&String, &ServiceRecord)| {
             let process = record.process.clone().filter(|process| self.is_running(process));
@@ -446,9 +426,6 @@ impl World {
             Found { id: id.clone(), record: record.clone(), running }
         };
         let found: Vec<Found> = self.store.iter().map(found).collect();
-        for found in &found {
-            self.know(found.running.as_ref());
-        }
         let (agent, actions) = Supervisor::new(self.boot_id(), self.managed.is_some(), found, self.now);
         self.agent = Some(agent);
         if self.carry_out(actions) {
@@ -557,8 +534,8 @@ impl World {
         for service in &self.inputs.services {
             if service.depends_on.iter().any(|on| on.identity() == id) {
                 let on = service.name.identity();
-                let mut of = self.processes.values().filter(|p| p.id == on && p.state == State::Running);
-                let running: Vec<_> = of.by_ref().filter(|process| process.known).collect();
+                let of = self.processes.values().filter(|p| p.id == on && p.state == State::Running);
+                let running: Vec<_> = of.collect();
                 assert!(running.is_empty(), "{id} stops before {}; {:?}", service.name, self.log);
             }
         }
