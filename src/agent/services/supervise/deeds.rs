@@ -1,0 +1,124 @@
+//! What is done to one service in several steps: started, configured, forgotten, each with its journal. Does IO.
+
+use std::sync::Arc;
+
+use tokio::task::{JoinError, spawn_blocking};
+use zeroize::Zeroizing;
+
+use super::super::step::Event;
+use crate::{
+    agent::{
+        contents::Contents,
+        host::{Credentials, HostError, ProcessIdentity, Reason, ServiceControl},
+        store::{Origin, ServiceRecord, Store, StoreError},
+    },
+    model::{Content, Service, ServiceName},
+};
+
+/// The process is journaled before anything of it runs.
+pub(super) async fn start(
+    control: Arc<dyn ServiceControl>,
+    store: Arc<dyn Store>,
+    id: String,
+    service: Box<Service>,
+    record: Box<ServiceRecord>,
+) -> Event {
+    let journal = |process: &ProcessIdentity| {
+        let record = ServiceRecord { process: Some(process.clone()), ..(*record).clone() };
+        set_service(&*store, &id, Some(&record))
+    };
+    let started = control.start(&service, &journal).await;
+    Event::Started(id, started)
+}
+
+/// A service is the agent's only if the journal said before that there was none.
+pub(super) async fn configure(
+    control: Arc<dyn ServiceControl>,
+    store: Arc<dyn Store>,
+    contents: Arc<dyn Contents>,
+    id: String,
+    service: Box<Service>,
+    record: Option<Box<ServiceRecord>>,
+    anew: bool,
+) -> Event {
+    let origin = match record {
+        None => None,
+        Some(record) => match journal_origin(&*control, store, &id, &service.name, *record).await {
+            Ok(origin) => Some(origin),
+            Err(error) => return Event::Configured(id, None, Err(error)),
+        },
+    };
+    let configured = match password(contents, &service).await {
+        Ok(password) => control.configure(&service, &Credentials { password, anew }).await,
+        Err(error) => Err(error),
+    };
+    Event::Configured(id, origin, configured)
+}
+
+/// Of the service's account, if it has one.
+async fn password(contents: Arc<dyn Contents>, service: &Service) -> Result<Option<Zeroizing<String>>, HostError> {
+    let Some(Content { digest, .. }) = service.password else { return Ok(None) };
+    let name = service.name.clone();
+    let read = move || {
+        if !contents.has(&digest) {
+            let message = format!("the password of {name} has not come yet");
+            return Err(HostError::new(Reason::AwaitsPassword, message));
+        }
+        let mut text = Zeroizing::new(String::new());
+        let read = contents.open(&digest).map_err(|error| error.to_string());
+        match read.and_then(|mut content| content.read_to_string(&mut text).map_err(|error| error.to_string())) {
+            Ok(_) => Ok(Some(text)),
+            Err(error) => Err(HostError::new(Reason::IoError, format!("read the password of {name}: {error}"))),
+        }
+    };
+    blocking(read).await
+}
+
+async fn journal_origin(
+    control: &dyn ServiceControl,
+    store: Arc<dyn Store>,
+    id: &str,
+    name: &ServiceName,
+    record: ServiceRecord,
+) -> Result<Origin, HostError> {
+    let origin = if control.exists(name).await? { Origin::Adopted } else { Origin::Created };
+    let (id, record) = (id.to_owned(), ServiceRecord { origin, ..record });
+    blocking(move || set_service(&*store, &id, Some(&record))).await?;
+    Ok(origin)
+}
+
+/// `name` is that of a service which the machine is to forget too.
+pub(super) async fn forget(
+    control: Arc<dyn ServiceControl>,
+    store: Arc<dyn Store>,
+    id: String,
+    name: Option<ServiceName>,
+) -> Event {
+    let deleted = match name {
+        Some(name) => control.delete(&name).await,
+        None => Ok(()),
+    };
+    let forgotten = match deleted {
+        Ok(()) => {
+            let key = id.clone();
+            blocking(move || set_service(&*store, &key, None)).await
+        }
+        Err(error) => Err(error),
+    };
+    Event::Forgotten(id, forgotten)
+}
+
+pub(super) fn set_service(store: &dyn Store, id: &str, record: Option<&ServiceRecord>) -> Result<(), HostError> {
+    let not_kept = |StoreError(why): StoreError| HostError {
+        reason: Reason::IoError,
+        message: format!("keep what is known of the service {id} in the agent's store: {why}"),
+    };
+    store.set_service(id, record).map_err(not_kept)
+}
+
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, HostError> + Send + 'static,
+) -> Result<T, HostError> {
+    let panicked = |error: JoinError| HostError { reason: Reason::IoError, message: error.to_string() };
+    spawn_blocking(work).await.map_err(panicked)?
+}
