@@ -14,7 +14,7 @@ use std::{
 use tokio::{
     sync::{Notify, watch},
     task::spawn_blocking,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -60,6 +60,9 @@ pub struct StateEnds {
 const TELL_OF_PROGRESS_AFTER: Duration = Duration::from_millis(500);
 /// Values of one program are often set together, and some programs set theirs without end.
 const CHANGES_SETTLE: Duration = Duration::from_secs(1);
+/// What is under way when the agent is told to end gets this long. The installer of its own next version waits 30 s for
+/// it, and whoever stops it by hand three times that.
+const FINISH_WITHIN: Duration = Duration::from_secs(20);
 /// After the store could not be written.
 const STORE_RETRY: Duration = Duration::from_secs(5);
 
@@ -130,12 +133,14 @@ impl StateLoop {
         })
     }
 
-    /// Runs until `shutdown`; a step that was begun is finished.
+    /// Runs until `shutdown`. A step that was begun is finished, unless it takes long, as an installer may: then it is
+    /// left to itself, and the journal has the next agent look what became of it.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut look_at = Instant::now();
         while !shutdown.is_cancelled() {
             if look_at <= Instant::now() {
-                look_at = self.look(&shutdown).await;
+                let Some(again_at) = self.look(&shutdown).await else { return };
+                look_at = again_at;
             }
             self.tell();
             if self.let_go() {
@@ -162,8 +167,8 @@ impl StateLoop {
         }
     }
 
-    /// One pass; when to look again.
-    async fn look(&mut self, shutdown: &CancellationToken) -> Instant {
+    /// One pass; when to look again. `None` if it was left to itself.
+    async fn look(&mut self, shutdown: &CancellationToken) -> Option<Instant> {
         let held = self.ends.desired.borrow_and_update().clone();
         if held.as_ref().map(|h| h.digest) != self.held.as_ref().map(|h| h.digest) {
             self.outcome = None;
@@ -175,8 +180,8 @@ impl StateLoop {
         let failing = self.ends.failing.borrow_and_update().clone();
         self.want(held.as_deref());
         self.tell();
-        let ended = self.pass(held, failing, shutdown).await;
-        match ended {
+        let ended = self.pass(held, failing, shutdown).await?;
+        Some(match ended {
             Ok(outcome) => {
                 self.unwritable = None;
                 if let Some(outcome) = outcome.as_ref().filter(|outcome| outcome.begun > 0) {
@@ -188,7 +193,7 @@ impl StateLoop {
                 self.instruct();
                 self.want(self.held.clone().as_deref());
                 if !finished {
-                    return Instant::now();
+                    return Some(Instant::now());
                 }
                 self.discard_contents();
                 let drift = Instant::now() + self.drift_period;
@@ -200,7 +205,7 @@ impl StateLoop {
                 self.to_come = BTreeSet::new();
                 Instant::now() + STORE_RETRY
             }
-        }
+        })
     }
 
     async fn pass(
@@ -208,9 +213,9 @@ impl StateLoop {
         held: Option<Arc<Held>>,
         failing: Arc<BTreeMap<Digest, Trouble>>,
         shutdown: &CancellationToken,
-    ) -> Result<Option<Outcome>, StoreError> {
+    ) -> Option<Result<Option<Outcome>, StoreError>> {
         let Some(mut converger) = self.converger.take() else {
-            return Err(StoreError("the last pass did not come back".to_owned()));
+            return Some(Err(StoreError("the last pass did not come back".to_owned())));
         };
         let now = self.started.elapsed();
         let stop = Arc::new(AtomicBool::new(false));
@@ -240,10 +245,20 @@ impl StateLoop {
             }
             (converger, watch, ended)
         });
+        let out_of_time = async {
+            shutdown.cancelled().await;
+            stop.store(true, Ordering::Relaxed);
+            sleep(FINISH_WITHIN).await;
+        };
+        tokio::pin!(out_of_time);
         let ended = loop {
             let stopping = stop.load(Ordering::Relaxed);
             tokio::select! {
                 ended = &mut work => break ended,
+                () = &mut out_of_time => {
+                    warn!("what is under way goes on without the agent, which looks what became of it when it starts");
+                    return None;
+                }
                 // A newer document replaces this one at once, between two actions.
                 changed = self.ends.desired.changed(), if !stopping => {
                     stop.store(true, Ordering::Relaxed);
@@ -251,13 +266,16 @@ impl StateLoop {
                         self.ends.desired.mark_changed();
                     }
                 }
-                () = shutdown.cancelled(), if !stopping => stop.store(true, Ordering::Relaxed),
             }
         };
-        let (converger, watch, ended) = ended.map_err(|e| StoreError(e.to_string()))?;
-        self.converger = Some(converger);
-        self.watch = watch;
-        ended
+        Some(match ended {
+            Ok((converger, watch, ended)) => {
+                self.converger = Some(converger);
+                self.watch = watch;
+                ended
+            }
+            Err(error) => Err(StoreError(error.to_string())),
+        })
     }
 
     /// Says which contents and artifacts are lacking.

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Barrier,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -16,8 +16,9 @@ use windlass::{
             memory::{MemoryHost, MemoryNode},
             memory_installer::Installers,
         },
-        place::Place,
+        place::{Place, Thing},
         services::ServiceReports,
+        store::Store,
     },
     model::{
         Artifact, DesiredState, Digest, Drift, Installer, MsiVersion, NodeFacts, Package, PackageName, ProductCode,
@@ -123,6 +124,47 @@ async fn an_installer_that_fails_is_told_with_its_package_and_tried_again_ever_m
     assert!((5..10).contains(&node.host.installer_log().len()), "{}", node.host.installer_log().len());
     node.host.set_installers(Installers::Work);
     node.until_applied(&revision).await;
+}
+
+/// An installer that lasts.
+async fn meet(meeting: &Arc<Barrier>) {
+    let meeting = meeting.clone();
+    tokio::task::spawn_blocking(move || meeting.wait()).await.expect("met");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_an_installer_and_leaves_one_that_lasts_to_itself() {
+    for ends_in_time in [true, false] {
+        let (host, meeting) = (windows(), Arc::new(Barrier::new(2)));
+        host.set_installers(Installers::Last(meeting.clone()));
+        let node = Node::start_with(host, Arc::default(), Arc::default()).await;
+        node.bring(b"msi");
+        node.deliver(&with_registry_and_package());
+        meet(&meeting).await;
+        node.shutdown.cancel();
+        // Time stands still while a thread of the agent works.
+        for _ in 0..19 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert!(!node.running.is_finished(), "it is waited for");
+        if ends_in_time {
+            meet(&meeting).await;
+            node.running.await.expect("ended");
+            let ledger = node.store.ledger().expect("ledger");
+            assert!(ledger.iter().any(|(_, entry)| matches!(entry.thing, Thing::Package(..))), "{ledger:?}");
+            assert_eq!(node.store.journal(), Ok(None));
+            continue;
+        }
+        for _ in 0..3 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let (is_left, journal) = (node.running.is_finished(), node.store.journal());
+        // It was not ended.
+        meet(&meeting).await;
+        assert!(is_left, "it is waited for longer");
+        let journal = journal.expect("journal").expect("looked at by the next agent");
+        assert!(journal.was_absent && !journal.removal, "{journal:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 
 use std::{
     io::Read,
-    sync::{MutexGuard, PoisonError},
+    sync::{Arc, Barrier, MutexGuard, PoisonError},
 };
 
 use super::{
@@ -42,6 +42,8 @@ pub enum Installers {
     AskForRestart,
     /// The same, and it sets this value of the registry.
     Meddle(RegistryPlace, RegistryData),
+    /// The same, and it lasts: it is met here when it begins, and when it ends.
+    Last(Arc<Barrier>),
     /// It says that it succeeded and has done nothing.
     DoNothing,
     /// It fails so.
@@ -136,6 +138,12 @@ impl MemoryHost {
         installations.log.push(what.to_owned());
         match installations.behaviour.clone() {
             Installers::Work => Ok(true),
+            Installers::Last(meeting) => {
+                drop(installations);
+                meeting.wait();
+                meeting.wait();
+                Ok(true)
+            }
             Installers::AskForRestart => {
                 installations.waits_for_restart = true;
                 Ok(true)
