@@ -155,6 +155,19 @@ fn failures_and_services_are_cut_to_what_a_status_shows_those_not_ready_first() 
 }
 
 #[test]
+fn of_services_that_are_not_ready_the_one_that_others_wait_for_is_named() {
+    let named = |services: [(&str, ServicePhase); 3]| {
+        let services = services.map(|(name, state)| service(name, state, false)).into();
+        let status = ready().reports(Report { services, ..report("one") }).written().later(61).written().status();
+        status.conditions.iter().find(|condition| condition.type_ == "Healthy").unwrap().message.clone()
+    };
+    let (waits, starts) = (ServicePhase::Waiting, ServicePhase::Starting);
+    assert_eq!(named([("app", waits), ("db", starts), ("queue", ServicePhase::Failed)]), "queue is Failed");
+    assert_eq!(named([("app", waits), ("db", starts), ("queue", starts)]), "db is Starting");
+    assert_eq!(named([("app", waits), ("db", waits), ("queue", waits)]), "app is Waiting");
+}
+
+#[test]
 fn the_status_describes_the_machine_and_is_written_when_that_changes() {
     let facts = NodeFacts {
         edition: "Professional".into(),

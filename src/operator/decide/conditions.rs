@@ -68,8 +68,8 @@ pub(super) fn answer(question: &Question<'_>) -> Conditions {
     let enrolled = enrolled(question);
     let connected = connected(question);
     let spec = spec_fault(question);
-    let config = config_applied(question, spec.as_ref());
     let healthy = healthy(question);
+    let config = config_applied(question, spec.as_ref(), &healthy);
     let stalled = stalled(question, spec.as_ref(), &enrolled);
     let ready = ready(question, spec.as_ref(), &enrolled, &config, &healthy);
     let reconciling = reconciling(question, &stalled, &enrolled, &config, &healthy);
@@ -185,7 +185,7 @@ fn listed<T: ToString>(items: &[T]) -> String {
     text
 }
 
-fn config_applied(question: &Question<'_>, spec: Option<&Finding>) -> Finding {
+fn config_applied(question: &Question<'_>, spec: Option<&Finding>, healthy: &Finding) -> Finding {
     let Question { known, desired, reach, .. } = question;
     if question.inputs.node.spec.suspended {
         return Finding::new("Unknown", reasons::SUSPENDED, "spec.suspended: nothing is changed on the machine");
@@ -203,6 +203,7 @@ fn config_applied(question: &Question<'_>, spec: Option<&Finding>) -> Finding {
         return Finding::new("False", reasons::RESOURCES_FAILED, message).volatile();
     }
     if known.applied.as_deref() != *desired {
+        let is_held_up = known.held.as_deref() == *desired && healthy.reason == reasons::SERVICES_NOT_READY;
         let (reason, message) = match reach {
             Reach::Offline => (reasons::NODE_OFFLINE, "the node is given it when it returns"),
             Reach::Revoked => (reasons::IDENTITY_REVOKED, "spec.identity.revoked: the node is given nothing"),
@@ -210,10 +211,13 @@ fn config_applied(question: &Question<'_>, spec: Option<&Finding>) -> Finding {
                 Some(notice) if notice.reason == reasons::STORE_UNWRITABLE => {
                     (reasons::STORE_UNWRITABLE, notice.message.as_str())
                 }
+                // A service that cannot be started for the first time keeps it from being carried out.
+                _ if is_held_up => (reasons::SERVICES_NOT_READY, healthy.message.as_str()),
                 _ => (reasons::PROGRESSING, "it is on its way"),
             },
         };
-        return Finding::new("False", reason, format!("revision {} is not applied: {message}", name(*desired)));
+        let finding = Finding::new("False", reason, format!("revision {} is not applied: {message}", name(*desired)));
+        return if is_held_up { finding.volatile() } else { finding };
     }
     if resources.drifted > 0 {
         let drifted = known.failures.iter().find(|f| f.reason == reasons::DRIFTED);

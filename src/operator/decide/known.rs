@@ -27,7 +27,7 @@ pub(super) struct Known {
     pub config_failure: Option<FailureStatus>,
     /// All of them, not ready ones first.
     pub services: Vec<ServiceStatus>,
-    /// Why the first service that is not ready is not.
+    /// Why a service is not ready, of those that are not: one that others wait for rather than one that waits.
     pub unready: Option<String>,
     pub node: Option<NodeStatus>,
     pub notice: Option<Notice>,
@@ -77,7 +77,7 @@ impl Known {
                 drifted: count(resources.drifted),
             }),
             failures,
-            unready: services.iter().find(|s| !s.ready).map(why),
+            unready: services.iter().filter(|s| !s.ready).min_by_key(|s| distance_from_cause(s.state)).map(why),
             services: services_of(services),
             node: facts_of(facts),
             notice: notice.clone(),
@@ -153,6 +153,15 @@ fn is_transition(state: ServicePhase) -> bool {
 
 fn is_trouble(state: ServicePhase) -> bool {
     matches!(state, ServicePhase::BackingOff | ServicePhase::Failed)
+}
+
+/// How far from the cause of what is wrong: what failed, what is neither, what waits for others.
+fn distance_from_cause(state: ServicePhase) -> u8 {
+    match state {
+        state if is_trouble(state) => 0,
+        ServicePhase::Waiting => 2,
+        _ => 1,
+    }
 }
 
 fn count(n: u32) -> i32 {
