@@ -9,9 +9,10 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::parts::{Node, Process, World, until};
+use crate::parts::{Node, Process, World, signal, until};
 
 /// Of the agent, from the machine's point of view.
 pub const STATE: &str = r"C:\state";
@@ -93,6 +94,23 @@ impl Machine {
         let text = String::from_utf8_lossy(&self.run(&["sc", "query", name]).stdout).into_owned();
         let line = text.lines().find(|line| line.contains("STATE"))?;
         line.split_whitespace().last().map(str::to_owned)
+    }
+
+    /// Processes of this machine with these words in their command line, by their pids here.
+    pub fn processes(&self, words: &str) -> Vec<u32> {
+        let of_prefix = format!("WINEPREFIX={}\0", self.prefix.display());
+        let text = |path: PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+        let all = fs::read_dir("/proc").expect("/proc").flatten().map(|entry| entry.path());
+        let these = all.filter(|path| text(path.join("cmdline")).replace('\0', " ").contains(words));
+        let ours = these.filter(|path| text(path.join("environ")).contains(&of_prefix));
+        ours.filter_map(|path| path.file_name()?.to_str()?.parse().ok()).collect()
+    }
+
+    /// kill -9 of the one process with these words in its command line.
+    pub fn crash(&self, words: &str) {
+        let found = self.processes(words);
+        assert_eq!(found.len(), 1, "processes with {words:?}");
+        signal(found[0], Signal::KILL);
     }
 
     /// Takes the node's enrollment, as a person carries it to the machine, and starts the agent.

@@ -12,4 +12,7 @@ mod machine;
 mod packages;
 mod registry;
 mod road;
+mod service_changes;
+mod service_failures;
 mod services;
+mod wrap;

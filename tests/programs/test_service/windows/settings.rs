@@ -55,6 +55,9 @@ pub struct Settings {
     /// Whose content the line `running` shows.
     #[arg(long)]
     show: Option<PathBuf>,
+    /// A variable of the environment that the line `running` shows.
+    #[arg(long)]
+    show_variable: Option<String>,
     /// Writes a line with its folder and what ACME holds in its environment before it is running.
     #[arg(long)]
     show_surroundings: bool,
@@ -96,7 +99,9 @@ impl Settings {
             self.tell(&format!("in {} with ACME={}", folder.display(), env::var("ACME").unwrap_or_default()));
         }
         let shown = self.show.as_ref().map(|path| fs::read_to_string(path).expect("a file to show"));
-        self.tell(&format!("running {}", shown.unwrap_or_default()).trim_end().replace('\n', " "));
+        let variable = self.show_variable.as_ref().map(|name| env::var(name).expect("a variable to show"));
+        let shown: Vec<String> = shown.into_iter().chain(variable).collect();
+        self.tell(&format!("running {}", shown.join(" ")).trim_end().replace('\n', " "));
     }
 
     fn answer(&self) {
