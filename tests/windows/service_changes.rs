@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     machine::{Machine, given, inline},
     parts::{Artifacts, World, until},
-    services::{assert_in_order, entry, order, ready, service, status, times},
+    services::{assert_in_order, entry, ready, service, status, times},
 };
 
 #[tokio::test]
@@ -48,31 +48,43 @@ async fn a_changed_file_restarts_the_service_that_names_it_and_a_running_program
 }
 
 #[tokio::test]
-async fn a_service_that_was_there_before_is_taken_up_and_stays_with_its_configuration() {
-    const KEY: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\press";
+async fn services_that_were_there_before_are_taken_up_and_stay_with_their_configuration() {
     let world = World::new().await;
     let _operator = world.operator().await;
     let mut machine = Machine::new(&world, "press-07");
-    let before = r"C:\windlass-test-service.exe service press --log C:\order.txt --start-takes-milliseconds 1";
-    machine.run(&["sc", "create", "press", "binPath=", before, "start=", "auto", "DisplayName=", "Theirs"]);
-    machine.run(&["sc", "start", "press"]);
-    until("it runs", || (times(&machine, "press running") == 1).then_some(())).await;
+    for (name, slow) in [("same", ""), ("other", " --start-takes-milliseconds 1")] {
+        let command = format!(r"C:\windlass-test-service.exe service {name} --log C:\order.txt{slow}");
+        let display_name = format!("Their {name}");
+        machine.run(&["sc", "create", name, "binPath=", &command, "start=", "auto", "DisplayName=", &display_name]);
+        machine.run(&["sc", "start", name]);
+    }
+    until("both run", || (times(&machine, "same running") + times(&machine, "other running") == 2).then_some(())).await;
 
-    let more = json!({"displayName": "Ours", "startMode": "Manual", "env": [{"name": "LINE", "value": "seven"}]});
-    let node = ready(&world, &mut machine, json!({"services": [service("press", more, &[])]})).await;
-    assert_eq!(times(&machine, "press running"), 2, "with another command: {:?}", order(&machine));
-    let configured = |machine: &Machine| {
-        let held = ["DisplayName", "Start", "Environment"].map(|name| machine.registry(KEY, name).unwrap_or_default());
-        let command = machine.registry(KEY, "ImagePath").unwrap_or_default();
-        assert!(command.ends_with(r"press --log C:\order.txt"), "{command}");
-        assert_eq!(held, ["Ours", "0x3", r"LINE=seven"]);
-    };
-    configured(&machine);
-
+    let env = json!([{"name": "LINE", "value": "seven"}]);
+    let services = [
+        service("same", json!({"displayName": "Our same", "startMode": "Manual"}), &[]),
+        service("other", json!({"displayName": "Our other", "startMode": "Manual", "env": env}), &[]),
+    ];
+    let node = ready(&world, &mut machine, json!({"services": services})).await;
     let adopted = node.get().await;
+    let kept = |machine: &Machine, name: &str| {
+        let key = format!(r"HKLM\SYSTEM\CurrentControlSet\Services\{name}");
+        ["DisplayName", "Start", "Environment", "ImagePath"].map(|of| machine.registry(&key, of).unwrap_or_default())
+    };
+    let expected = |name: &str, environment: &str| {
+        let command = format!(r"C:\windlass-test-service.exe service {name} --log C:\order.txt");
+        [format!("Our {name}"), "0x3".to_owned(), environment.to_owned(), command]
+    };
+    assert_eq!(kept(&machine, "same"), expected("same", ""));
+    assert_eq!(kept(&machine, "other"), expected("other", "LINE=seven"));
+
     node.apply(json!({})).await;
     node.until_newer(&adopted).await;
-    configured(&machine);
-    assert_eq!(machine.service_state("press").as_deref(), Some("RUNNING"));
-    assert_eq!((times(&machine, "press running"), times(&machine, "press stopped")), (2, 1));
+    assert_eq!(kept(&machine, "same"), expected("same", ""));
+    assert_eq!(kept(&machine, "other"), expected("other", "LINE=seven"));
+    for name in ["same", "other"] {
+        assert_eq!(machine.service_state(name).as_deref(), Some("RUNNING"), "{name}");
+    }
+    assert_eq!(times(&machine, "same running"), 1, "it ran as its entry says");
+    assert_eq!((times(&machine, "other stopped"), times(&machine, "other running")), (1, 2));
 }
