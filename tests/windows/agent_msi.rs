@@ -28,6 +28,10 @@ async fn one_silent_line_installs_enrolls_and_starts_the_agent() {
     let spec = json!({"files": files, "services": [service("press", json!({}), &[])]});
     let node = world.node("press-07", spec).await;
     machine.write(ENROLLMENT, &node.enrollment().await);
+    // As copied from a medium that can only be read.
+    let mut permissions = fs::metadata(machine.outside(ENROLLMENT)).expect("there").permissions();
+    permissions.set_readonly(true);
+    fs::set_permissions(machine.outside(ENROLLMENT), permissions).expect("read-only");
 
     let installed =
         machine.run(&["msiexec", "/i", &msi(&machine, "1.0.0"), "/qn", &format!("ENROLLMENT_FILE={ENROLLMENT}")]);

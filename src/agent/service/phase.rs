@@ -1,7 +1,10 @@
 //! The life of the service as the SCM sees it: what is reported in each phase, and what a control makes of it.
 //! Pure; the source is Win32, "SERVICE_STATUS structure" and "Service Control Handler Function".
 
-use std::time::Duration;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 /// Where the service is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +28,18 @@ pub enum End {
     Asked,
     /// By itself: the SCM starts it again.
     Failed,
+}
+
+impl End {
+    /// Runs the service's program. One that panics has failed like any other: while the service does not say that it
+    /// stopped, nobody starts it again.
+    pub fn of<E>(program: impl FnOnce() -> Result<(), E>) -> Self {
+        match catch_unwind(AssertUnwindSafe(program)) {
+            Ok(Ok(())) => Self::Asked,
+            // Its reasons were logged, those of a panic by the panic's hook.
+            Ok(Err(_)) | Err(_) => Self::Failed,
+        }
+    }
 }
 
 /// What the SCM asks.
@@ -111,6 +126,13 @@ mod tests {
         ] {
             assert_eq!(before.after(control), after, "{before:?} {control:?}");
         }
+    }
+
+    #[test]
+    fn a_program_that_panics_has_failed() {
+        assert_eq!(End::of(|| Ok::<(), String>(())), End::Asked);
+        assert_eq!(End::of(|| Err("the disk is full")), End::Failed);
+        assert_eq!(End::of(|| -> Result<(), String> { panic!("a part of the agent") }), End::Failed);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! What the service is beyond its command: recovery, its own SID, how long the machine waits for it. Set by
-//! `install`, and again at each start of the service, as an MSI can set none of it. Does IO.
+//! `install`, and again at each start of the service, so that an MSI need not: its tables know half of it. Does IO.
 
 use tracing::{info, warn};
 use windows_service::{

@@ -9,7 +9,7 @@ use windows_sys::Win32::{
     Foundation::HANDLE,
     System::EventLog::{
         DeregisterEventSource, EVENTLOG_ERROR_TYPE, EVENTLOG_INFORMATION_TYPE, EVENTLOG_WARNING_TYPE,
-        RegisterEventSourceW, ReportEventW,
+        REPORT_EVENT_TYPE, RegisterEventSourceW, ReportEventW,
     },
 };
 
@@ -41,11 +41,7 @@ impl WindowsEventLog {
 
 impl EventLog for WindowsEventLog {
     fn report(&self, entry: &Entry) {
-        let kind = match entry.kind.severity {
-            Severity::Information => EVENTLOG_INFORMATION_TYPE,
-            Severity::Warning => EVENTLOG_WARNING_TYPE,
-            Severity::Error => EVENTLOG_ERROR_TYPE,
-        };
+        let kind = kind(entry.kind.severity);
         let texts = entry.strings.each_ref().map(|text| wide(text));
         let pointers = texts.each_ref().map(|text| text.as_ptr());
         let count = u16::try_from(pointers.len()).unwrap_or_default();
@@ -66,6 +62,26 @@ impl Drop for WindowsEventLog {
     }
 }
 
+fn kind(severity: Severity) -> REPORT_EVENT_TYPE {
+    match severity {
+        Severity::Information => EVENTLOG_INFORMATION_TYPE,
+        Severity::Warning => EVENTLOG_WARNING_TYPE,
+        Severity::Error => EVENTLOG_ERROR_TYPE,
+    }
+}
+
 fn wide(text: &str) -> Vec<u16> {
     text.encode_utf16().chain([0]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Source: Win32, "ReportEventW function": the type of an event beside the severity in its id.
+    #[test]
+    fn the_type_of_an_event_is_that_of_its_severity() {
+        assert_eq!([Severity::Error, Severity::Warning, Severity::Information].map(kind), [1, 2, 4]);
+        assert_eq!(wide("a\u{e9}"), [0x61, 0xe9, 0]);
+    }
 }

@@ -9,14 +9,16 @@ use std::{
         io::AsRawHandle as _,
     },
     path::Path,
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use tracing::{error, info};
 use windows_sys::Win32::{
-    Foundation::GENERIC_READ,
+    Foundation::{ERROR_LOCK_VIOLATION, ERROR_SHARING_VIOLATION, GENERIC_READ},
     Storage::FileSystem::{
-        DELETE, FILE_ATTRIBUTE_REPARSE_POINT, FILE_DISPOSITION_INFO, FILE_FLAG_OPEN_REPARSE_POINT, FileDispositionInfo,
-        SetFileInformationByHandle,
+        DELETE, FILE_ATTRIBUTE_REPARSE_POINT, FILE_DISPOSITION_INFO, FILE_FLAG_OPEN_REPARSE_POINT,
+        FILE_WRITE_ATTRIBUTES, FileDispositionInfo, SetFileInformationByHandle,
     },
 };
 
@@ -34,6 +36,9 @@ use crate::agent::{
 
 /// Largest file that is read, in bytes.
 const MAX_BYTES: u64 = 64 << 10;
+/// How long another program may keep the file; the service is starting meanwhile.
+const LET_GO_WITHIN: Duration = Duration::from_secs(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Takes the file that the installer was given, if there is one, and deletes it. What goes wrong is logged, and the
 /// agent goes on without it.
@@ -77,11 +82,10 @@ pub fn take_enrollment(state_dir: &Path) {
 
 /// Opened once, so that what is deleted is what was read, and no link that somebody put in its place.
 fn open(path: &Path) -> io::Result<(File, String)> {
-    let file = OpenOptions::new()
-        .access_mode(GENERIC_READ | DELETE)
-        .share_mode(0)
-        .custom_flags(FILE_FLAG_OPEN_REPARSE_POINT)
-        .open(path)?;
+    let mut options = OpenOptions::new();
+    // Shared with whoever looks at a new file, such as a scanner.
+    options.access_mode(GENERIC_READ | DELETE | FILE_WRITE_ATTRIBUTES).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT);
+    let file = once_it_is_let_go(|| options.open(path))?;
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.file_attributes() & FILE_ATTRIBUTE_REPARSE_POINT != 0 {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "expected a regular file"));
@@ -94,8 +98,31 @@ fn open(path: &Path) -> io::Result<(File, String)> {
     Ok((file, text))
 }
 
-/// It goes when it is closed.
+/// Tries again for a while where another program has it for itself.
+fn once_it_is_let_go<T>(attempt: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let deadline = Instant::now() + LET_GO_WITHIN;
+    loop {
+        match attempt() {
+            Err(error) if is_in_use(&error) && Instant::now() < deadline => sleep(LOOK_AGAIN),
+            outcome => return outcome,
+        }
+    }
+}
+
+fn is_in_use(error: &io::Error) -> bool {
+    let codes = [ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION].map(u32::cast_signed);
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
+}
+
+/// It goes when it is closed, also where it is read-only.
 fn delete(file: &File) -> io::Result<()> {
+    let mut permissions = file.metadata()?.permissions();
+    if permissions.readonly() {
+        #[allow(clippy::permissions_set_readonly_false)] // of Windows: the attribute
+        permissions.set_readonly(false);
+        file.set_permissions(permissions)?;
+    }
+
     let information = FILE_DISPOSITION_INFO { DeleteFile: true };
     let size = u32::try_from(size_of::<FILE_DISPOSITION_INFO>()).unwrap_or_default();
     // SAFETY: the handle is open for as long as the file is, and the information outlives the call.

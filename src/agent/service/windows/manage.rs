@@ -20,7 +20,7 @@ use crate::agent::{
     host::machine,
     service::{
         DISPLAY_NAME, Install, NAME, enrollment_path,
-        verbs::{ENDED_BY_ITSELF, EXISTS, NO_SUCH_SERVICE, NOT_RUNNING, TIMED_OUT, VerbError},
+        verbs::{ENDED_BY_ITSELF, NO_SUCH_SERVICE, NOT_RUNNING, TIMED_OUT, VerbError},
     },
 };
 
@@ -50,15 +50,6 @@ pub fn install(install: &Install) -> Result<(), VerbError> {
 
     let access = ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE;
     let manager = ServiceManager::local_computer(None::<&str>, access).map_err(failed("install"))?;
-    // Seen before anything is changed: the files of a service that is there are not touched.
-    if manager.open_service(NAME, ServiceAccess::QUERY_STATUS).is_ok() {
-        return Err(VerbError::new(format!("install the service {NAME}"), EXISTS, ""));
-    }
-    machine::create_private_directory(state_dir).map_err(failed_io(format!("create {}", state_dir.display())))?;
-    if let Some(bytes) = enrollment {
-        let path = enrollment_path(state_dir);
-        machine::write_private_file(&path, &bytes).map_err(failed_io(format!("write {}", path.display())))?;
-    }
     let info = ServiceInfo {
         name: NAME.into(),
         display_name: DISPLAY_NAME.into(),
@@ -72,8 +63,26 @@ pub fn install(install: &Install) -> Result<(), VerbError> {
         account_name: None,
         account_password: None,
     };
-    let service = manager.create_service(&info, configure::ACCESS).map_err(failed("install"))?;
-    for refused in configure::configure(&service) {
+    // First: the files of a service that is there, or is being removed, are not touched.
+    let access = configure::ACCESS | ServiceAccess::DELETE;
+    let service = manager.create_service(&info, access).map_err(failed("install"))?;
+    if let Err(error) = equip(&service, &program, state_dir, enrollment.as_deref()) {
+        let _ = service.delete();
+        return Err(error);
+    }
+    drop(service);
+    println!("windlass-agent: installed");
+    if *starts { start() } else { Ok(()) }
+}
+
+/// What a new service needs beside its entry in the SCM.
+fn equip(service: &Service, program: &Path, state_dir: &Path, enrollment: Option<&[u8]>) -> Result<(), VerbError> {
+    machine::create_private_directory(state_dir).map_err(failed_io(format!("create {}", state_dir.display())))?;
+    if let Some(bytes) = enrollment {
+        let path = enrollment_path(state_dir);
+        machine::write_private_file(&path, bytes).map_err(failed_io(format!("write {}", path.display())))?;
+    }
+    for refused in configure::configure(service) {
         let configure::Refused { what, code, said } = &refused;
         if refused.is_unknown_here() {
             eprintln!("windlass-agent: {what}: not known to this Windows (error {code}); installed without");
@@ -81,9 +90,7 @@ pub fn install(install: &Install) -> Result<(), VerbError> {
             return Err(VerbError::new(format!("install the service {NAME}: set its {what}"), *code, said));
         }
     }
-    registry::add_event_source(&program)?;
-    println!("windlass-agent: installed");
-    if *starts { start() } else { Ok(()) }
+    registry::add_event_source(program)
 }
 
 /// Stops and removes the service, and with `purge` also what the agent keeps in `state_dir`.

@@ -43,9 +43,7 @@ fn main(_: Vec<OsString>) {
     let life = SERVICE.get_or_init(|| Life::new(handle));
     thread::scope(|scope| {
         scope.spawn(|| life.keep_telling());
-        let ended = program(life.stops.clone(), Box::new(|| life.runs()));
-        // Its reasons were logged; the SCM learns that it is to be started again.
-        life.ended(if ended.is_ok() { End::Asked } else { End::Failed });
+        life.ended(End::of(|| program(life.stops.clone(), Box::new(|| life.runs()))));
     });
 }
 
