@@ -5,11 +5,16 @@ use std::{env, error::Error, fs, path::Path, process::Command};
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
+    let trust = protox::compile(["proto/windlass/trust/v1/trust.proto"], ["proto"])?;
+    prost_build::Config::new().bytes(["."]).compile_fds(trust)?;
     let messages = protox::compile(
         ["proto/windlass/desired/v1/desired.proto", "proto/windlass/tunnel/v1/tunnel.proto"],
         ["proto"],
     )?;
-    prost_build::Config::new().bytes(["."]).compile_fds(messages)?;
+    prost_build::Config::new()
+        .bytes(["."])
+        .extern_path(".windlass.trust.v1", "crate::wire::trust_v1")
+        .compile_fds(messages)?;
 
     if env::var_os("CARGO_FEATURE_AGENT").is_some() {
         let services =

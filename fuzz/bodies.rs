@@ -11,6 +11,7 @@ use windlass::{
     agent::enrollment_file,
     model::{HostPath, NodeId, RegistryPlace, Report, View},
     operator::authority::CheckedRequest,
+    trust::Trust,
     tunnel::{
         channel::{Channel, Event},
         limits,
@@ -18,6 +19,8 @@ use windlass::{
     },
     wire::{
         desired,
+        trust::{decode_statement, encode_bundle, encode_statement},
+        trust_v1::{Chain, Envelope},
         tunnel_v1::{AgentMessage, EnrollRequest, OperatorMessage, agent_message},
     },
 };
@@ -36,6 +39,7 @@ pub const ALL: &[(&str, Body)] = &[
     ("host_path", host_path),
     ("registry_place", registry_place),
     ("spiffe_uri", spiffe_uri),
+    ("trust", trust),
 ];
 
 /// What the operator reads from an agent.
@@ -124,4 +128,19 @@ pub fn spiffe_uri(bytes: &[u8]) {
     if let Ok(node) = NodeId::from_spiffe_uri(text) {
         assert_eq!(NodeId::from_spiffe_uri(&node.spiffe_uri("windlass")), Ok(node));
     }
+}
+
+/// What the agent reads of trust bundles, before it knows who signed them, and of what is signed.
+pub fn trust(bytes: &[u8]) {
+    if let Ok(statement) = decode_statement(bytes) {
+        assert_eq!(decode_statement(&encode_statement(&statement)), Ok(statement));
+    }
+    let Ok(envelope) = Envelope::decode(bytes) else { return };
+    let Ok(trust) = Trust::begin(&envelope) else { return };
+    let again = Envelope { payload: encode_bundle(&trust.bundle).into(), ..envelope.clone() };
+    assert_eq!(Trust::begin(&again).as_ref(), Ok(&trust), "a bundle that was understood is one");
+    if let Ok(chain) = Chain::decode(bytes) {
+        let _ = trust.follow(&chain.bundles);
+    }
+    assert_eq!(trust.follow(&[envelope]), Ok(None), "one does not follow itself");
 }

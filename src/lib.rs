@@ -3,6 +3,7 @@
 //! The rooms, in the order that data goes through them, are described in ARCHITECTURE.md.
 
 pub mod model;
+pub mod trust;
 pub mod tunnel;
 pub mod wire;
 

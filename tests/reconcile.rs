@@ -10,7 +10,7 @@ use std::{
 };
 
 use http::{Method, Request, Response, StatusCode};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::client::Body;
 use serde_json::{Value, json};
 use windlass::{
@@ -30,6 +30,7 @@ use windlass::{
         references::{Kind, ObjectKey},
         seen::{Enrolls, Seen, Sight},
         sessions::{Arrival, NodeKey, Sessions},
+        signing::{Keyring, Rotation, Signer},
         watch::Change,
     },
     tunnel::{endpoint::Endpoint, keepalive::Heartbeat},
@@ -144,9 +145,12 @@ impl World {
         nodes.take(Change::Synced);
         let metrics = Metrics::with(|_| {});
         let url = Endpoint::parse("wss://127.0.0.1:8443").unwrap();
-        let registrar = SecretRegistrar::new(client.clone(), Arc::clone(&authority), nodes.clone(), Arc::default());
+        let rotation = Rotation { period: SignedDuration::ZERO, overlap: SignedDuration::ZERO };
+        let signer = Arc::new(Signer::new(Keyring::make(Vec::new(), clock()).unwrap(), rotation, clock));
+        let registrar =
+            SecretRegistrar::new(client.clone(), Arc::clone(&authority), signer.clone(), nodes.clone(), Arc::default());
         let heartbeat = Heartbeat::from_seconds(10);
-        let gate = Gate::new(&authority, &url, nodes.clone(), Arc::new(registrar), heartbeat, clock).unwrap();
+        let gate = Gate::new((&authority, signer), &url, nodes.clone(), Arc::new(registrar), heartbeat, clock).unwrap();
         let minute = Duration::from_secs(60);
         let limits = Limits { disconnect_grace: minute, missing_reference_grace: minute, cleanup_timeout: minute };
         let context = Context {
@@ -304,7 +308,7 @@ async fn an_api_server_that_fails_is_asked_again_and_nothing_is_said_of_the_node
 async fn an_invalid_spec_leaves_the_last_valid_document_with_the_session() {
     let world = World::new();
     world.node("n", json!({}));
-    let orders = world.context.sessions.open(&id("n"), arrival(), Timestamp::now()).expect("opened").1;
+    let orders = world.context.sessions.open(&id("n"), arrival(), Timestamp::now()).expect("opened").slot;
     world.reconcile("n").await.expect("reconciled");
     let document = orders.borrow().document.clone().expect("delivered");
     world.node("n", json!({"files": [{"path": "/a/../b", "source": {"inline": "x"}}]}));
@@ -319,7 +323,7 @@ async fn an_invalid_spec_leaves_the_last_valid_document_with_the_session() {
 async fn a_deletion_of_an_orphan_empties_no_machine_while_another_finalizer_holds_it() {
     let world = World::new();
     world.node("n", json!({"directories": [{"path": "/srv/acme"}]}));
-    let orders = world.context.sessions.open(&id("n"), arrival(), Timestamp::now()).expect("opened").1;
+    let orders = world.context.sessions.open(&id("n"), arrival(), Timestamp::now()).expect("opened").slot;
     world.reconcile("n").await.expect("reconciled");
     let before = orders.borrow().document.clone().expect("delivered");
     {
@@ -338,7 +342,7 @@ async fn a_deletion_of_an_orphan_empties_no_machine_while_another_finalizer_hold
 async fn a_clean_up_is_delivered_and_lets_go_once_the_agent_says_that_it_is_done() {
     let world = World::new();
     world.node("n", json!({"deletionPolicy": "Cleanup", "directories": [{"path": "/srv/acme"}]}));
-    let orders = world.context.sessions.open(&id("n"), arrival(), Timestamp::now()).expect("opened").1;
+    let orders = world.context.sessions.open(&id("n"), arrival(), Timestamp::now()).expect("opened").slot;
     world.reconcile("n").await.expect("reconciled");
     assert_eq!(world.current("n")["metadata"]["finalizers"], json!(["edge.windlass.dev/cleanup"]));
     {
@@ -363,7 +367,7 @@ async fn a_clean_up_is_delivered_and_lets_go_once_the_agent_says_that_it_is_done
 async fn a_flapping_node_is_written_a_few_times_and_then_waits() {
     let world = World::new();
     world.node("n", json!({}));
-    let _orders = world.context.sessions.open(&id("n"), arrival(), Timestamp::now()).expect("opened").1;
+    let _orders = world.context.sessions.open(&id("n"), arrival(), Timestamp::now()).expect("opened").slot;
     for restart in 0..40 {
         let mut report = Report::default();
         report.facts.agent_version = format!("0.1.{restart}");

@@ -48,6 +48,17 @@ fn every_reason_that_the_agent_gives_for_a_failure_is_documented() {
 }
 
 #[test]
+fn every_reason_why_a_document_is_not_believed_is_documented_and_no_other() {
+    let code = read("src/trust/document.rs");
+    let reasons =
+        code.split("pub fn reason(").nth(1).and_then(|rest| rest.split("\n    }").next()).expect("the reasons");
+    let said: BTreeSet<String> =
+        reasons.split("=> \"").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())).collect();
+    assert!(said.len() > 5);
+    assert_eq!(documented(&read("docs/reference/reasons.md"), "Reasons of an untrusted document"), said);
+}
+
+#[test]
 fn the_reference_of_the_edge_node_is_what_the_schema_says() {
     let printed = windlass::api::edge_node_reference();
     assert!(printed == read("docs/reference/edgenode.md"), "docs/reference/edgenode.md is not what `make crds` writes");

@@ -12,10 +12,11 @@ use std::{
 const ALLOWED: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("wire", &["model"]),
+    ("trust", &["wire", "model"]),
     ("tunnel", &["wire", "model"]),
     ("api", &["model"]),
-    ("operator", &["api", "tunnel", "wire", "model"]),
-    ("agent", &["tunnel", "wire", "model"]),
+    ("operator", &["api", "trust", "tunnel", "wire", "model"]),
+    ("agent", &["trust", "tunnel", "wire", "model"]),
     ("bin", &["operator", "agent", "api", "tunnel", "model"]),
 ];
 

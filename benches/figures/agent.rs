@@ -22,6 +22,7 @@ use windlass::{
         store::{MemoryContents, MemoryStore, Store},
     },
     model::NodeFacts,
+    trust::fresh_nonce,
 };
 
 use crate::{fleet::Fleet, meter, report::Row};
@@ -70,6 +71,7 @@ impl Agent {
             Proxies::of("", ""),
             SystemTime::now,
             rand::random,
+            fresh_nonce,
         )?;
         let settings = Settings {
             link,

@@ -18,11 +18,13 @@ use super::{
     contents::Contents,
     fetch::{Fetch, Taken, Target},
     held::Held,
+    identity::IdentityFolder,
     link::LinkEnds,
-    store::{Store, StoreError},
+    receipt::Receipt,
+    store::{KeptDocument, Store, StoreError, Voucher},
 };
 use crate::{
-    model::{Content, Digest, MAX_CONTENT_BYTES, Report},
+    model::{Content, Digest, MAX_CONTENT_BYTES, Nonce, Report},
     tunnel::{
         channel::{Channel, ChannelError, Event},
         keepalive::Heartbeat,
@@ -42,10 +44,12 @@ pub struct Parties<'a> {
     pub contents: &'a Arc<dyn Contents>,
     /// The agent's other loops.
     pub ends: &'a mut LinkEnds,
+    /// Where it is kept whom the agent believes.
+    pub identity: &'a IdentityFolder,
     /// UID of the EdgeNode that the agent's certificate names.
     pub uid: &'a str,
-    /// Uniform in `0.0..1.0`, for nonces and for the first ping.
-    pub random: fn() -> f64,
+    /// Of this connection alone.
+    pub nonce: Nonce,
 }
 
 /// How a conversation ended.
@@ -83,8 +87,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut channel: Channel<S, OperatorMessage, AgentMessage> = Channel::new(socket, HELLO_DEADLINE);
+    let receipt = Receipt::begin(parties.identity, parties.uid, parties.nonce);
     let welcome = async {
-        channel.send(&agent_message::Body::Hello(hello(&parties)?).into())?;
+        channel.send(&agent_message::Body::Hello(hello(&parties, &receipt)?).into())?;
         loop {
             match channel.next().await? {
                 Event::Message(message) => match message.body {
@@ -101,13 +106,23 @@ where
         welcome = timeout(HELLO_DEADLINE, welcome) => welcome,
         () = shutdown.cancelled() => return Ended::Shutdown,
     };
-    let Welcome { session, heartbeat_seconds, max_outstanding_wants } = match welcome {
+    let Welcome { session, heartbeat_seconds, max_outstanding_wants, highest_session } = match welcome {
         Ok(Ok(welcome)) => welcome,
         Ok(Err(ended)) => return ended,
         Err(_) => return Ended::Lost(format!("no Welcome within {} s", HELLO_DEADLINE.as_secs())),
     };
     // Durable before the session counts: the next one's number must be above it.
-    if let Err(error) = parties.store.set_last_session(session) {
+    let kept = parties.store.last_session().and_then(|remembered| {
+        if highest_session > remembered {
+            warn!(
+                remembered,
+                highest_session,
+                "the operator knows of later sessions than this machine remembers; was its disk restored or copied?"
+            );
+        }
+        parties.store.set_last_session(session)
+    });
+    if let Err(error) = kept {
         return Ended::Lost(error.to_string());
     }
     let heartbeat = Heartbeat::from_seconds(heartbeat_seconds);
@@ -116,6 +131,7 @@ where
     let conversation = Conversation {
         channel,
         parties,
+        receipt,
         fetch: Fetch::new(max_outstanding_wants),
         document: None,
         work: VecDeque::new(),
@@ -126,19 +142,19 @@ where
     conversation.go_on(heartbeat, shutdown).await
 }
 
-fn hello(parties: &Parties<'_>) -> Result<Hello, Ended> {
+fn hello(parties: &Parties<'_>, receipt: &Receipt<'_>) -> Result<Hello, Ended> {
     let failed = |error: StoreError| Ended::Lost(error.to_string());
     let facts = parties.ends.report.borrow().facts.clone();
     let held_revision = parties.ends.desired.borrow().as_ref().map(|held| held.revision.to_string());
-    let nonce: Vec<u8> = (0..16).map(|_| ((parties.random)() * 256.0) as u8).collect();
     Ok(Hello {
         last_session: parties.store.last_session().map_err(failed)?,
-        nonce: nonce.into(),
+        nonce: receipt.nonce().as_bytes().to_vec().into(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         features: parties.ends.features.iter().map(|feature| (*feature).to_owned()).collect(),
         facts: Some((&facts).into()),
         held_revision: held_revision.unwrap_or_default(),
         applied_revision: parties.store.applied().map_err(failed)?.unwrap_or_default(),
+        trust_serial: receipt.serial(),
     })
 }
 
@@ -147,6 +163,7 @@ struct Incoming {
     digest: Digest,
     size: u64,
     bytes: Vec<u8>,
+    voucher: Option<Voucher>,
 }
 
 /// Something to be done on disk, one after the other.
@@ -188,6 +205,7 @@ enum Done {
 struct Conversation<'a, S> {
     channel: Channel<S, OperatorMessage, AgentMessage>,
     parties: Parties<'a>,
+    receipt: Receipt<'a>,
     fetch: Fetch,
     document: Option<Incoming>,
     /// At most as many ranges as may be unanswered, and one `Finish` for each content.
@@ -278,6 +296,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
         match message.body {
             Some(operator_message::Body::Desired(desired)) => self.desired(desired).await,
             Some(operator_message::Body::Chunk(chunk)) => self.chunk(chunk).await,
+            Some(operator_message::Body::Trust(chain)) => {
+                self.receipt.follow(&chain).map_err(|error| Ended::Lost(error.to_string()))
+            }
             Some(operator_message::Body::GoAway(go_away)) => Err(go_away.into()),
             Some(operator_message::Body::Welcome(_)) => Err(Ended::Lost("a second Welcome".to_owned())),
             // Of a later version.
@@ -287,23 +308,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
 
     async fn desired(&mut self, desired: Desired) -> Result<(), Ended> {
         let digest = Digest::try_from(&desired.digest[..]).map_err(|e| Ended::Lost(format!("Desired: {e}")))?;
+        let voucher = match self.receipt.check(&desired, &digest) {
+            Ok(voucher) => voucher,
+            Err(untrusted) => {
+                let (revision, reason) = (&desired.revision, untrusted.reason());
+                warn!(revision, reason, error = %untrusted, "a desired document is refused; the one before it stays in force");
+                self.parties.ends.refused.send_replace(Some(self.receipt.explain(&untrusted)));
+                return Ok(());
+            }
+        };
         self.document = None;
         if self.parties.ends.desired.borrow().as_ref().is_some_and(|held| held.digest == digest) {
             debug!(revision = desired.revision, "the desired document is held already");
+            if let Some(voucher) = voucher {
+                self.store(move |store| store.set_voucher(&voucher)).await?;
+            }
+            self.in_force();
         } else if let Some(document) = desired.document {
-            self.accept(&digest, &document).await?;
+            self.accept(&digest, &document, voucher).await?;
         } else if desired.size > MAX_DOCUMENT_BYTES {
             return Err(Ended::Lost(format!("a document of {} bytes", desired.size)));
         } else {
             info!(revision = desired.revision, bytes = desired.size, "fetching the desired document");
-            self.document = Some(Incoming { digest, size: desired.size, bytes: Vec::new() });
+            self.document = Some(Incoming { digest, size: desired.size, bytes: Vec::new(), voucher });
         }
         self.set_targets();
         Ok(())
     }
 
     /// Takes a document into force: durable first, then told.
-    async fn accept(&mut self, digest: &Digest, bytes: &[u8]) -> Result<(), Ended> {
+    async fn accept(&mut self, digest: &Digest, bytes: &[u8], voucher: Option<Voucher>) -> Result<(), Ended> {
         if Digest::of(bytes) != *digest {
             return Err(Ended::Lost("a document that does not digest to its name".to_owned()));
         }
@@ -312,16 +346,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
         if held.document.node_uid != self.parties.uid {
             return Err(Ended::Lost("a document that is for another EdgeNode".to_owned()));
         }
-        let (store, bytes) = (Arc::clone(self.parties.store), bytes.to_vec());
-        let stored = spawn_blocking(move || store.set_desired(Some(&bytes))).await;
-        match stored {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(Ended::Lost(error.to_string())),
-            Err(error) => return Err(Ended::Lost(error.to_string())),
-        }
+        let kept = KeptDocument { bytes: bytes.to_vec(), voucher };
+        self.store(move |store| store.set_desired(Some(&kept))).await?;
         info!(revision = %held.revision, "desired document received");
         self.parties.ends.desired.send_replace(Some(Arc::new(held)));
+        self.in_force();
         Ok(())
+    }
+
+    /// The document that came last is in force.
+    fn in_force(&self) {
+        self.parties.ends.refused.send_if_modified(|refused| refused.take().is_some());
+    }
+
+    async fn store(
+        &self,
+        write: impl FnOnce(&dyn Store) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<(), Ended> {
+        let store = Arc::clone(self.parties.store);
+        match spawn_blocking(move || write(&*store)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Ended::Lost(error.to_string())),
+            Err(error) => Err(Ended::Lost(error.to_string())),
+        }
     }
 
     async fn chunk(&mut self, chunk: Chunk) -> Result<(), Ended> {
@@ -337,8 +384,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
             Taken::Bytes { digest, offset, bytes, complete } => {
                 if let Some(document) = self.document.as_mut().filter(|document| document.digest == digest) {
                     document.bytes.extend_from_slice(&bytes);
-                    if complete && let Some(Incoming { digest, bytes, .. }) = self.document.take() {
-                        self.accept(&digest, &bytes).await?;
+                    if complete && let Some(Incoming { digest, bytes, voucher, .. }) = self.document.take() {
+                        self.accept(&digest, &bytes, voucher).await?;
                     }
                     return Ok(());
                 }

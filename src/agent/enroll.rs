@@ -9,6 +9,7 @@ use super::{
     identity::{Identity, IdentityError, IdentityFolder},
 };
 use crate::{
+    trust::{BrokenChain, Trust},
     tunnel::{
         ENROLL_PATH, ENROLL_SUBPROTOCOL,
         channel::{Channel, ChannelError, Event},
@@ -42,6 +43,9 @@ pub enum EnrollError {
     /// Key, certificate or files.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// Whom to believe.
+    #[error("enroll: {0}")]
+    Trust(#[from] BrokenChain),
     /// The authority in the enrollment file.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -93,7 +97,8 @@ pub async fn enroll(
     channel.close(None).await;
     match response.result {
         Some(enroll_response::Result::Enrolled(enrolled)) => {
-            Ok(folder.adopt(file, &enrolled.uid, &enrolled.certificate)?)
+            let trust = enrolled.trust.as_ref().map(Trust::begin).transpose()?;
+            Ok(folder.adopt(file, &enrolled.uid, &enrolled.certificate, trust.as_ref())?)
         }
         Some(enroll_response::Result::Refused(refused)) => {
             let short = |text: String| text.chars().take(500).collect::<String>();

@@ -9,10 +9,16 @@ use std::{
 use rcgen::KeyPair;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use serde::{Deserialize, Serialize};
+use tracing::error;
 
-use super::{enrollment_file::EnrollmentFile, host::machine};
+use super::{
+    enrollment_file::EnrollmentFile,
+    host::machine,
+    trust::{self, Believed},
+};
 use crate::{
     model::{Digest, NodeId},
+    trust::Trust,
     tunnel::{
         endpoint::Endpoint,
         tls::{self, Credentials, TlsError, node_of},
@@ -22,6 +28,7 @@ use crate::{
 const KEY: &str = "key.pem";
 const CERTIFICATE: &str = "certificate.pem";
 const NODE: &str = "node.json";
+const TRUST: &str = "trust.json";
 /// In `next/`: digest of the token that the key there is for.
 const TOKEN: &str = "token.sha256";
 
@@ -124,6 +131,27 @@ impl IdentityFolder {
         Ok(Some(Identity { node, endpoint, authority_pem: certificate_authority, token_digest, chain, key }))
     }
 
+    /// Whom the agent believes, if it was given keys. A file that cannot be read is none: it is given anew.
+    pub fn trust(&self) -> Option<Trust> {
+        let path = self.folder.join(TRUST);
+        trust::read(&path).unwrap_or_else(|error| {
+            error!(path = %path.display(), %error, "whom to believe cannot be read; it is to be given anew");
+            None
+        })
+    }
+
+    /// Keeps whom the agent believes.
+    pub fn keep_trust(&self, trust: &Trust) -> Result<(), IdentityError> {
+        let path = self.folder.join(TRUST);
+        machine::write_private_file(&path, &trust::encode(Some(trust))).map_err(failed("write", &path))
+    }
+
+    /// What documents of the store are held against; none for an agent that was given no keys.
+    pub fn believed(&self) -> Option<Believed> {
+        let identity = self.load().ok().flatten()?;
+        Some(Believed { node_uid: identity.node.uid, trust: self.trust()? })
+    }
+
     /// The key to show this token with: the one that was made for it before, or a new one. Durable when it returns,
     /// so that a crash does not lock the node out: the token binds to the first key that shows it.
     pub fn key_for(&self, token: &Digest) -> Result<KeyPair, IdentityError> {
@@ -154,8 +182,15 @@ impl IdentityFolder {
         Ok(key)
     }
 
-    /// Takes the certificate that was given for [`IdentityFolder::key_for`]'s key; the old identity is gone then.
-    pub fn adopt(&self, file: &EnrollmentFile, uid: &str, certificate: &[u8]) -> Result<Identity, IdentityError> {
+    /// Takes the certificate that was given for [`IdentityFolder::key_for`]'s key, and whom to believe; the old
+    /// identity is gone then, and with it whom it believed.
+    pub fn adopt(
+        &self,
+        file: &EnrollmentFile,
+        uid: &str,
+        certificate: &[u8],
+        trust: Option<&Trust>,
+    ) -> Result<Identity, IdentityError> {
         let node = NodeId { namespace: file.namespace.clone(), name: file.name.clone(), uid: uid.to_owned() };
         let refused = |why: String| IdentityError::Damaged { path: "the certificate that was given".to_owned(), why };
         let named = node_of(&CertificateDer::from(certificate)).map_err(|e: TlsError| refused(e.to_string()))?;
@@ -173,6 +208,7 @@ impl IdentityFolder {
             token_sha256: file.token_digest().to_string(),
         };
         self.write_next(CERTIFICATE, pem("CERTIFICATE", certificate).as_bytes())?;
+        self.write_next(TRUST, &trust::encode(trust))?;
         // Last: from here on, the new identity is whole.
         let text = serde_json::to_string_pretty(&node_file).map_err(|e| refused(e.to_string()))?;
         self.write_next(NODE, text.as_bytes())?;
@@ -183,7 +219,7 @@ impl IdentityFolder {
 
     /// Moves a whole `next/` into place. Can be repeated after a crash.
     fn replace(&self) -> Result<(), IdentityError> {
-        for name in [KEY, CERTIFICATE, NODE] {
+        for name in [KEY, CERTIFICATE, TRUST, NODE] {
             match fs::rename(self.next(name), self.folder.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(failed("replace", &self.folder.join(name))(error));
@@ -232,6 +268,7 @@ mod tests {
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, PublicKeyData as _, SanType};
 
     use super::*;
+    use crate::model::{Bundle, PublicKey};
 
     struct Ca(CertifiedIssuer<'static, KeyPair>);
 
@@ -286,7 +323,7 @@ mod tests {
         let ca = Ca::new();
         let file = ca.file("n", "t");
         let key = folder.key_for(&file.token_digest()).expect("made");
-        folder.adopt(&file, "u", &ca.certify(&key, "n", "u")).expect("adopted");
+        folder.adopt(&file, "u", &ca.certify(&key, "n", "u"), None).expect("adopted");
         let read = IdentityFolder::open(folder.folder.clone()).expect("opened").load().expect("readable");
         let read = read.expect("there");
         assert_eq!((read.node.name.as_str(), read.node.uid.as_str()), ("n", "u"));
@@ -299,7 +336,7 @@ mod tests {
         let ca = Ca::new();
         let file = ca.file("n", "t");
         let key = folder.key_for(&file.token_digest()).expect("made");
-        folder.adopt(&file, "u", &ca.certify(&key, "n", "u")).expect("adopted");
+        folder.adopt(&file, "u", &ca.certify(&key, "n", "u"), None).expect("adopted");
         let whole = folder.key_for(&ca.file("n", "new").token_digest()).expect("made");
         assert_ne!(key.der_bytes(), whole.der_bytes(), "an identity that is whole gives its key to no other token");
         fs::remove_dir_all(folder.folder.join("next")).expect("removed");
@@ -320,9 +357,35 @@ mod tests {
             ca.certify(&other, "n", "u"),
             b"garbage".to_vec(),
         ] {
-            assert!(folder.adopt(&file, "u", &certificate).is_err());
+            assert!(folder.adopt(&file, "u", &certificate, None).is_err());
             assert!(folder.load().expect("readable").is_none());
         }
+    }
+
+    fn trust() -> Trust {
+        let key = PublicKey::try_from(&[7; 32][..]).expect("of 32 bytes");
+        Trust { bundle: Bundle { serial: 4, signing_keys: vec![key], authorities: vec![] }, retired: vec![] }
+    }
+
+    #[test]
+    fn whom_an_identity_believes_goes_with_it_and_is_given_anew_where_it_is_damaged() {
+        let (_parent, folder) = folder();
+        let ca = Ca::new();
+        let adopt = |token, trust: Option<&Trust>| {
+            let file = ca.file("n", token);
+            let key = folder.key_for(&file.token_digest()).expect("made");
+            folder.adopt(&file, "u", &ca.certify(&key, "n", "u"), trust).expect("adopted");
+        };
+        assert_eq!((folder.trust(), folder.believed()), (None, None));
+        adopt("t", Some(&trust()));
+        assert_eq!(folder.trust(), Some(trust()));
+        let later = Trust { retired: trust().bundle.signing_keys, ..trust() };
+        folder.keep_trust(&later).expect("kept");
+        assert_eq!(folder.believed().map(|believed| believed.trust), Some(later));
+        adopt("another", None);
+        assert_eq!(folder.believed(), None, "an operator that signs nothing");
+        fs::write(folder.folder.join(TRUST), b"rubbish").expect("written");
+        assert_eq!(folder.trust(), None);
     }
 
     /// The files of a new identity, complete in `next/`, and the old one in place.
@@ -331,16 +394,16 @@ mod tests {
         let ca = Ca::new();
         let old = ca.file("n", "old");
         let key = folder.key_for(&old.token_digest()).expect("made");
-        folder.adopt(&old, "u1", &ca.certify(&key, "n", "u1")).expect("adopted");
+        folder.adopt(&old, "u1", &ca.certify(&key, "n", "u1"), None).expect("adopted");
 
         let aside = parent.path().join("aside");
         let new = ca.file("n", "new");
         let key = folder.key_for(&new.token_digest()).expect("made");
         let elsewhere = IdentityFolder::open(aside.clone()).expect("opened");
         fs::rename(folder.folder.join("next"), aside.join("next")).expect("moved");
-        elsewhere.adopt(&new, "u2", &ca.certify(&key, "n", "u2")).expect("adopted");
+        elsewhere.adopt(&new, "u2", &ca.certify(&key, "n", "u2"), Some(&trust())).expect("adopted");
         fs::create_dir(folder.folder.join("next")).expect("made");
-        for name in [KEY, CERTIFICATE, NODE] {
+        for name in [KEY, CERTIFICATE, TRUST, NODE] {
             fs::rename(aside.join(name), folder.next(name)).expect("moved");
         }
         (parent, folder)
@@ -354,14 +417,16 @@ mod tests {
         let read = IdentityFolder::open(folder.folder.clone()).expect("opened").load().expect("readable");
         assert_eq!(read.map(|identity| identity.node.uid), Some("u1".to_owned()));
         // After each file that was moved: the new one.
-        for moved in 0..3 {
+        for moved in 0..4 {
             let (_parent, folder) = about_to_replace();
-            for name in &[KEY, CERTIFICATE, NODE][..moved] {
+            for name in &[KEY, CERTIFICATE, TRUST, NODE][..moved] {
                 fs::rename(folder.next(name), folder.folder.join(name)).expect("moved");
             }
             let read = IdentityFolder::open(folder.folder.clone()).expect("opened").load().expect("readable");
             let read = read.expect("there");
             assert_eq!(read.node.uid, "u2", "after {moved} files");
+            let believed = folder.believed().map(|believed| (believed.node_uid, believed.trust));
+            assert_eq!(believed, Some(("u2".to_owned(), trust())), "after {moved} files");
             // Key and certificate belong together, or no configuration can be made of them.
             tls::client(&read.authority_pem, Some(read.credentials())).expect("they fit");
         }

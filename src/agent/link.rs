@@ -25,9 +25,11 @@ use super::{
     identity::{Identity, IdentityError, IdentityFolder},
     proxies::Proxies,
     store::{Store, StoreError},
+    trust::Believed,
 };
 use crate::{
-    model::{Content, Digest, Report},
+    model::{Content, Digest, Nonce, Report},
+    trust::KeyError,
     tunnel::{
         TUNNEL_PATH, TUNNEL_SUBPROTOCOL,
         backoff::Backoff,
@@ -55,6 +57,8 @@ pub struct LinkSettings {
     clock: fn() -> SystemTime,
     /// Uniform in `0.0..1.0`, for jitter.
     random: fn() -> f64,
+    /// Of the machine's random generator, one for each connection.
+    nonce: fn() -> Result<Nonce, KeyError>,
 }
 
 /// Why the agent cannot begin. The network being down is none of these.
@@ -90,6 +94,7 @@ impl LinkSettings {
         proxies: Proxies,
         clock: fn() -> SystemTime,
         random: fn() -> f64,
+        nonce: fn() -> Result<Nonce, KeyError>,
     ) -> Result<Self, LinkStartError> {
         let folder = state_dir.join("identity");
         let identity = IdentityFolder::open(folder.clone())?;
@@ -110,7 +115,12 @@ impl LinkSettings {
                 present?;
             }
         }
-        Ok(Self { identity, enrollment, unreadable: None, proxies, clock, random })
+        Ok(Self { identity, enrollment, unreadable: None, proxies, clock, random, nonce })
+    }
+
+    /// What documents of the store are held against.
+    pub fn believed(&self) -> Option<Believed> {
+        self.identity.believed()
     }
 }
 
@@ -126,6 +136,8 @@ pub struct LinkEnds {
     pub report: watch::Receiver<Arc<Report>>,
     /// What the link is doing.
     pub state: watch::Sender<LinkState>,
+    /// Why the document that came last, or the one in the store, is not in force, for a person.
+    pub refused: watch::Sender<Option<String>>,
     /// Features of documents that this machine can carry out.
     pub features: &'static [&'static str],
 }
@@ -356,6 +368,10 @@ impl Link {
     }
 
     async fn talk(&mut self, socket: Dialled<TcpStream>, uid: &str) -> Attempt {
+        let nonce = match (self.settings.nonce)() {
+            Ok(nonce) => nonce,
+            Err(error) => return Attempt::Again { error: error.to_string(), retry_after: None },
+        };
         let since = seconds((self.settings.clock)());
         let start = Instant::now();
         let welcomed = |session, ends: &LinkEnds| {
@@ -366,8 +382,9 @@ impl Link {
             store: &self.store,
             contents: &self.contents,
             ends: &mut self.ends,
+            identity: &self.settings.identity,
             uid,
-            random: self.settings.random,
+            nonce,
         };
         let ended = conversation::hold(socket, talk, welcomed, &self.shutdown).await;
         if matches!(*self.ends.state.borrow(), LinkState::Connected { .. }) {
@@ -404,6 +421,7 @@ impl Link {
         self.store.set_released(true).map_err(store_failed)?;
         self.store.set_desired(None).map_err(store_failed)?;
         self.ends.desired.send_replace(None);
+        self.ends.refused.send_replace(None);
         Ok(())
     }
 

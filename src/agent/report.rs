@@ -31,6 +31,8 @@ pub struct Known<'k> {
     pub applied: Option<&'k Revision>,
     /// The machine.
     pub facts: &'k NodeFacts,
+    /// Why a document is not in force that came or was kept.
+    pub refused: Option<&'k str>,
     /// What the store was found to have lost.
     pub damage: Option<&'k str>,
     /// Why nothing can be journaled at present.
@@ -83,7 +85,8 @@ impl Known<'_> {
 
 /// Says it.
 pub fn report(known: &Known<'_>) -> Report {
-    let Known { held, outcome, inputs: _, services, to_come: _, applied, facts, damage: _, unwritable: _ } = known;
+    let Known { held, outcome, inputs: _, services, to_come: _, applied, facts, refused: _, damage: _, unwritable: _ } =
+        known;
     let Some(held) = held else {
         return Report { facts: (*facts).clone(), notice: notice(known), ..Report::default() };
     };
@@ -151,6 +154,9 @@ fn failure(resource: String, standing: &Standing) -> Option<Failure> {
 /// The one that keeps most from working comes first.
 fn notice(known: &Known<'_>) -> Option<Notice> {
     let say = |reason: &str, message: String| Some(Notice { reason: reason.to_owned(), message });
+    if let Some(why) = known.refused {
+        return say("UntrustedDocument", why.to_owned());
+    }
     let lacking = known.held.map_or(&[][..], Held::lacking);
     if !lacking.is_empty() {
         let features = lacking.join(", ");

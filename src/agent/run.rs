@@ -13,7 +13,7 @@ use super::{
     apply::CrashPoint,
     artifact::{self, ArtifactEnds, ArtifactSettings},
     contents::Contents,
-    held::Held,
+    held::{Held, Loaded},
     host::{Host, ServiceControl},
     link::{self, LinkEnds, LinkSettings, LinkState},
     local::{self, AgentStatus, Incoming},
@@ -69,11 +69,16 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let Settings { link, artifacts, drift_period, link_state, local, node, machine_stops, crash } = settings;
     let features = host.features();
-    let held = Held::load(store.as_ref(), features)?.map(Arc::new);
+    let (held, refused) = match Held::load(store.as_ref(), features, link.believed().as_ref())? {
+        Loaded::Held(held) => (Some(Arc::from(held)), None),
+        Loaded::Nothing => (None, None),
+        Loaded::Refused(why) => (None, Some(why)),
+    };
     let facts = host.facts();
 
     // Each of these holds one value, the latest: what is told here is state, not history.
     let (desired_in, desired) = watch::channel(held);
+    let (refused_in, refused) = watch::channel(refused);
     let (wanted_in, wanted) = watch::channel(Vec::new());
     let (artifacts_in, artifacts_wanted) = watch::channel(Vec::new());
     let (failing_in, failing) = watch::channel(Arc::new(BTreeMap::new()));
@@ -84,6 +89,7 @@ pub async fn run(
 
     let state_ends = StateEnds {
         desired,
+        refused,
         arrived: arrived.clone(),
         failing,
         services: service_reports,
@@ -105,7 +111,15 @@ pub async fn run(
     tasks.spawn(infallible(artifact::run(artifacts, contents.clone(), artifact_ends, shutdown.clone())));
     let link_state_now = link_state.subscribe();
     let report_out = report.clone();
-    let link_ends = LinkEnds { desired: desired_in, wanted, arrived, report: report_out, state: link_state, features };
+    let link_ends = LinkEnds {
+        desired: desired_in,
+        wanted,
+        arrived,
+        report: report_out,
+        state: link_state,
+        refused: refused_in,
+        features,
+    };
     tasks.spawn(infallible(link::run(link, store, contents, link_ends, shutdown.clone())));
     tasks.spawn(infallible(state.run(shutdown.clone())));
     if let Some(incoming) = local {

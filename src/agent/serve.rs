@@ -22,7 +22,7 @@ use super::{
     run::{RunError, Settings, run},
     store::{ContentsFolder, DiskStore, OpenError, Store, StoreError},
 };
-use crate::model::Revision;
+use crate::{model::Revision, trust};
 
 /// Where and how the agent runs on this machine.
 pub struct MachineSettings {
@@ -90,13 +90,14 @@ pub async fn serve(settings: MachineSettings, stops: Stops, ready: impl FnOnce()
     }
     let identity = IdentityFolder::open(state_dir.join("identity"))?;
     let node = move || identity.load().ok().flatten().map(|identity| identity.node);
-    let revision = store.desired()?.map(|document| Revision::of(&document).to_string());
+    let revision = store.desired()?.map(|kept| Revision::of(&kept.bytes).to_string());
     info!(
         version = env!("CARGO_PKG_VERSION"), state_dir = %state_dir.display(),
         node = node().map(|node| node.to_string()), revision, "windlass-agent starts"
     );
     let proxies = Proxies::from_env();
-    let link = LinkSettings::prepare(&state_dir, enrollment, unenrolled, proxies, SystemTime::now, rand::random)?;
+    let (clock, random) = (SystemTime::now, rand::random);
+    let link = LinkSettings::prepare(&state_dir, enrollment, unenrolled, proxies, clock, random, trust::fresh_nonce)?;
     let socket = state_dir.join("agent.sock");
     let listened = |error| ServeError::Listen { path: socket.display().to_string(), error };
     let local = machine::listen(&socket).map_err(listened)?;

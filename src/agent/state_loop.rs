@@ -40,6 +40,8 @@ use crate::model::{
 pub struct StateEnds {
     /// The document in force.
     pub desired: watch::Receiver<Option<Arc<Held>>>,
+    /// Why a document is not in force that came or was kept.
+    pub refused: watch::Receiver<Option<String>>,
     /// Told when a content or an artifact has come.
     pub arrived: Arc<Notify>,
     /// Artifacts that cannot be had.
@@ -159,6 +161,7 @@ impl StateLoop {
                     Ok(()) => look_at = Instant::now(),
                     Err(_) => return,
                 },
+                changed = self.ends.refused.changed() => if changed.is_err() { return },
                 () = self.changed.notified() => look_at = look_at.min(Instant::now() + CHANGES_SETTLE),
                 changed = self.ends.services.changed() => if changed.is_err() { return },
                 () = sleep_until(look_at) => {}
@@ -379,11 +382,12 @@ impl StateLoop {
     fn tell(&mut self) {
         let inputs = self.ends.inputs.borrow().clone();
         let services = self.ends.services.borrow_and_update().clone();
+        let refused = self.ends.refused.borrow_and_update().clone();
         let revision = self.held.as_ref().map(|held| held.revision.clone());
-        if self.applied != revision && self.known(&inputs, &services).is_carried_out() {
+        if self.applied != revision && self.known(&inputs, &services, refused.as_deref()).is_carried_out() {
             self.keep_applied(revision);
         }
-        let report = report(&self.known(&inputs, &services));
+        let report = report(&self.known(&inputs, &services, refused.as_deref()));
         if report.progressing {
             let since = *self.progressing_since.get_or_insert_with(Instant::now);
             let told = self.ends.report.borrow().progressing;
@@ -401,7 +405,12 @@ impl StateLoop {
         });
     }
 
-    fn known<'k>(&'k self, inputs: &'k ServiceInputs, services: &'k ServiceReports) -> Known<'k> {
+    fn known<'k>(
+        &'k self,
+        inputs: &'k ServiceInputs,
+        services: &'k ServiceReports,
+        refused: Option<&'k str>,
+    ) -> Known<'k> {
         Known {
             held: self.held.as_deref(),
             outcome: self.outcome.as_ref(),
@@ -410,6 +419,7 @@ impl StateLoop {
             to_come: &self.to_come,
             applied: self.applied.as_ref(),
             facts: &self.facts,
+            refused,
             damage: self.damage.as_deref(),
             unwritable: self.unwritable.as_deref(),
         }

@@ -37,6 +37,8 @@ pub const CLEANUP_FINALIZER: &str = "edge.windlass.dev/cleanup";
 pub const ENROLLMENT_SECRET_TYPE: &str = "edge.windlass.dev/enrollment";
 /// Type of the Secret that holds the operator's certificate authority and keys.
 pub const AUTHORITY_SECRET_TYPE: &str = "edge.windlass.dev/authority";
+/// Type of the Secret that holds the keys that documents are signed with.
+pub const SIGNING_KEYS_SECRET_TYPE: &str = "edge.windlass.dev/signing-keys";
 /// Most failures that a status shows.
 pub const MAX_FAILURES: usize = 10;
 /// Most services that a status shows.

@@ -9,6 +9,7 @@ mod package;
 mod path;
 mod registry;
 mod report;
+mod trust;
 
 pub use desired::{
     Access, Artifact, Attributes, Check, Content, DesiredState, Directory, Drift, EnvVar, File, Grant, Mode, Probe,
@@ -20,6 +21,7 @@ pub use package::{Detect, Installer, MsiVersion, Package, PackageError, ProductC
 pub use path::{HostPath, PathError, Platform};
 pub use registry::{Hive, RegistryData, RegistryKey, RegistryPlace, RegistryPlaceError, RegistryValue, View};
 pub use report::{Disk, Failure, NodeFacts, Notice, Report, ResourceCounts, ServicePhase, ServiceReport};
+pub use trust::{Bundle, Nonce, PublicKey, Statement, TrustValueError};
 
 /// Largest content that travels through the tunnel, in bytes: a ConfigMap or Secret holds at most 1 MiB.
 pub const MAX_CONTENT_BYTES: u64 = 1 << 20;

@@ -22,6 +22,7 @@ use super::{
     enroll::Registrar,
     session::{self, Greeting},
     sessions::{NodeKey, Sessions},
+    signing::Signer,
 };
 use crate::{
     model::NodeId,
@@ -73,6 +74,7 @@ pub struct Gate {
     pub(super) tls: Arc<ServerConfig>,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) registrar: Arc<dyn Registrar>,
+    pub(super) signer: Arc<Signer>,
     pub(super) admission: Admission,
     pub(super) heartbeat: Heartbeat,
     pub(super) clock: fn() -> Timestamp,
@@ -90,9 +92,9 @@ pub enum GateError {
 }
 
 impl Gate {
-    /// Makes the operator's certificate for the host in `url`.
+    /// Makes the operator's certificate for the host in `url`. What goes to nodes is signed by `signer`.
     pub fn new(
-        authority: &Authority,
+        (authority, signer): (&Authority, Arc<Signer>),
         url: &Endpoint,
         directory: Arc<dyn Directory>,
         registrar: Arc<dyn Registrar>,
@@ -101,7 +103,7 @@ impl Gate {
     ) -> Result<Arc<Self>, GateError> {
         let tls = tls::server(authority.server(url.host())?, authority.certificate())?;
         let admission = Admission::new(Instant::now());
-        Ok(Arc::new(Self { tls, directory, registrar, admission, heartbeat, clock }))
+        Ok(Arc::new(Self { tls, directory, registrar, signer, admission, heartbeat, clock }))
     }
 
     /// When an agent was turned away last for want of room: until it came back, its node may seem offline.

@@ -13,6 +13,7 @@ use super::{
     enrollment::{self, Verdict},
     metrics::Metrics,
     sessions::NodeKey,
+    signing::Signer,
 };
 use crate::{
     model::NodeId,
@@ -40,6 +41,7 @@ pub trait Registrar: Send + Sync + 'static {
 pub struct SecretRegistrar {
     client: Client,
     authority: Arc<Authority>,
+    signer: Arc<Signer>,
     directory: Arc<dyn Directory>,
     metrics: Arc<Metrics>,
 }
@@ -49,10 +51,11 @@ impl SecretRegistrar {
     pub fn new(
         client: Client,
         authority: Arc<Authority>,
+        signer: Arc<Signer>,
         directory: Arc<dyn Directory>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { client, authority, directory, metrics }
+        Self { client, authority, signer, directory, metrics }
     }
 
     async fn decide(&self, request: &EnrollRequest) -> Result<Enrolled, Refusal> {
@@ -79,7 +82,7 @@ impl SecretRegistrar {
                 let node = NodeId { namespace: namespace.clone(), name: name.clone(), uid: uid.clone() };
                 let certificate =
                     self.authority.node(&checked, &node).map_err(|e| Refusal::Unavailable(e.to_string()))?;
-                Ok(Enrolled { certificate: certificate.to_vec().into(), uid })
+                Ok(Enrolled { certificate: certificate.to_vec().into(), uid, trust: Some(self.signer.latest()) })
             }
             (Verdict::Used, _) => Err(Refusal::TokenUsed),
             (Verdict::Bound, _) => Err(Refusal::TokenBound),

@@ -58,6 +58,8 @@ reasons! {
     SERVICES_NOT_READY = "ServicesNotReady";
     /// The agent lacks a feature that the desired state needs.
     UNSUPPORTED_BY_AGENT = "UnsupportedByAgent";
+    /// The desired state that the agent was sent, or the one in its store, is not signed for it by anybody whom it believes.
+    UNTRUSTED_DOCUMENT = "UntrustedDocument";
     /// The agent lost what it knew of which things it created.
     STORE_DAMAGED = "StoreDamaged";
     /// The agent cannot write to its store, and changes nothing until it can.

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use futures::{Stream, StreamExt as _};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{
     Client, Config,
@@ -21,7 +21,7 @@ use kube::{
     },
 };
 use tokio::{net::TcpListener, sync::watch::Sender, task::JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{debug, info, warn};
 
 use super::{
@@ -41,6 +41,7 @@ use super::{
     seen::{Seen, Sight},
     sessions::{NodeKey, Sessions},
     settings::Settings,
+    signing::{Keyring, Rotation, Signer, secret::KeyringSecret},
     watch::{Change, advice, slim, watch},
 };
 use crate::{api::EdgeNode, tunnel::keepalive::Heartbeat};
@@ -51,7 +52,7 @@ const CONCURRENCY: u16 = 32;
 const KINDS: u32 = 3;
 /// How long what is under way may take to end.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
-/// Pauses between tries to load the authority.
+/// Pauses between tries to load the authority and the signing keys.
 const AUTHORITY_RETRY: Duration = Duration::from_secs(5);
 
 /// Runs the operator until `shutdown`: agents are told, what is being written is written, then it returns.
@@ -82,11 +83,28 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
     let loading = authority(&client, &namespace, &settings.authority_secret);
     let Some(authority) = shutdown.run_until_cancelled(loading).await else { return Ok(()) };
     let authority = Arc::new(authority);
+    let rotation = rotation(&settings);
+    let authorities = vec![authority.certificate().to_vec()];
+    let secret = (namespace.as_str(), settings.signing_keys_secret.as_str());
+    let secret = KeyringSecret::new(client.clone(), secret, authorities, rotation, Timestamp::now);
+    let Some(keyring) = shutdown.run_until_cancelled(keyring(&secret)).await else { return Ok(()) };
+    let signer = Arc::new(Signer::new(keyring, rotation, Timestamp::now));
     let directory = Arc::clone(&nodes);
-    let registrar =
-        SecretRegistrar::new(client.clone(), Arc::clone(&authority), directory.clone(), Arc::clone(&metrics));
-    let heartbeat = Heartbeat::from_seconds(settings.heartbeat_seconds);
-    let gate = Gate::new(&authority, &settings.tunnel_url, directory, Arc::new(registrar), heartbeat, Timestamp::now)?;
+    let registrar = SecretRegistrar::new(
+        client.clone(),
+        Arc::clone(&authority),
+        Arc::clone(&signer),
+        directory.clone(),
+        Arc::clone(&metrics),
+    );
+    let gate = Gate::new(
+        (&authority, Arc::clone(&signer)),
+        &settings.tunnel_url,
+        directory,
+        Arc::new(registrar),
+        Heartbeat::from_seconds(settings.heartbeat_seconds),
+        Timestamp::now,
+    )?;
 
     let context = Arc::new(Context {
         gatherer: Gatherer::new(Box::new(FromCluster(client.clone())), Arc::clone(&metrics)),
@@ -115,11 +133,13 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
 
     let controlling = control(client, settings.namespaces.0.clone(), context, readiness.clone(), ended.clone());
     let mut controlling = tokio::spawn(controlling);
+    let mut rotating = AbortOnDropHandle::new(tokio::spawn(secret.keep(signer)));
     let ended_early = async {
         tokio::select! {
             result = &mut controlling => anyhow::anyhow!("the controller ended: {result:?}"),
             result = &mut serving => anyhow::anyhow!("the tunnel's listener ended: {result:?}"),
             result = &mut admin => anyhow::anyhow!("the admin endpoints ended: {result:?}"),
+            result = &mut rotating => anyhow::anyhow!("the rotation of signing keys ended: {result:?}"),
         }
     };
     until_shutdown(&shutdown, ended_early).await?;
@@ -179,6 +199,27 @@ async fn authority(client: &Client, namespace: &str, name: &str) -> Authority {
                 tokio::time::sleep(AUTHORITY_RETRY).await;
             }
         }
+    }
+}
+
+/// As for the authority: what is not signed, no node takes.
+async fn keyring(secret: &KeyringSecret) -> Keyring {
+    loop {
+        match secret.bring(None).await {
+            Ok(keyring) => return keyring,
+            Err(error) => {
+                warn!(%error, retry_after = ?AUTHORITY_RETRY, "cannot load the signing keys");
+                tokio::time::sleep(AUTHORITY_RETRY).await;
+            }
+        }
+    }
+}
+
+fn rotation(settings: &Settings) -> Rotation {
+    let seconds = |n: u32| SignedDuration::from_secs(n.into());
+    Rotation {
+        period: seconds(settings.signing_key_rotation_seconds),
+        overlap: seconds(settings.signing_key_overlap_seconds),
     }
 }
 

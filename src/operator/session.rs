@@ -1,7 +1,7 @@
 //! One agent's session: Hello, Welcome, then the latest document to it, ranges of contents as it asks, and its
 //! reports from it. In: a WebSocket of a node that proved its identity. Out: what [`Sessions`] is told.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{
@@ -14,21 +14,20 @@ use tracing::{debug, info, warn};
 
 use super::{
     accept::{Found, Gate},
-    document::Document,
-    sessions::{Arrival, End, NodeKey, Orders, Sessions},
+    delivery::{Delivery, Pen},
+    sessions::{Arrival, End, NodeKey, Opened, Orders, Sessions},
 };
 use crate::{
-    model::{Digest, NodeId, Report, Revision},
+    model::{NodeId, Nonce, Report, Revision},
     tunnel::{
         accept::Accepted,
         channel::{Channel, ChannelError, Event},
-        limits::{HELLO_DEADLINE, MAX_CHUNK_BYTES, MAX_OUTSTANDING_WANTS},
+        limits::{HELLO_DEADLINE, MAX_OUTSTANDING_WANTS},
     },
     wire::{
         messages,
         tunnel_v1::{
-            AgentMessage, Chunk, Desired, EnrollRequest, EnrollResponse, GoAway, Hello, OperatorMessage, Want, Welcome,
-            agent_message,
+            AgentMessage, EnrollRequest, EnrollResponse, GoAway, Hello, OperatorMessage, Welcome, agent_message,
             enroll_response::{Refused, Result as Outcome},
             go_away::Reason,
             operator_message,
@@ -161,7 +160,7 @@ where
     };
     let status_session = status_session.and_then(|id| u64::try_from(id).ok()).unwrap_or(0);
     let arrival = Arrival { last_session: hello.last_session, status_session, peer };
-    let Some((number, slot)) = sessions.open(&node, arrival, (gate.clock)()) else {
+    let Some(Opened { number, highest, slot }) = sessions.open(&node, arrival, (gate.clock)()) else {
         let message = "another machine took over with the same identity; one of the two must be enrolled anew";
         warn!(%node, %peer, last_session = hello.last_session, "agent sent away: {message}");
         channel.close(Some(&go_away(Reason::Replaced, DUPLICATE_RETRY_AFTER, message))).await;
@@ -174,12 +173,15 @@ where
         session: number,
         heartbeat_seconds: gate.heartbeat.seconds(),
         max_outstanding_wants: MAX_OUTSTANDING_WANTS,
+        highest_session: highest,
     };
     if let Err(error) = channel.send(&operator_message::Body::Welcome(welcome).into()) {
         info!(%node, session = number, %error, "session ended");
         return Greeting::SentAway;
     }
-    let delivery = Delivery::new(hello.held_revision);
+    let Greeted { nonce, trust_serial, held_revision, .. } = hello;
+    let pen = Pen { signer: Arc::clone(&gate.signer), node_uid: node.uid.clone(), nonce, counter: 0, trust_serial };
+    let delivery = Delivery::new(held_revision, pen);
     Greeting::Welcomed {
         session: Box::new(Session { channel, slot, open, delivery, answered: false }),
         first: !enrolled,
@@ -191,6 +193,8 @@ struct Greeted {
     last_session: u64,
     agent_version: String,
     held_revision: Option<Revision>,
+    nonce: Nonce,
+    trust_serial: u64,
 }
 
 async fn hello<S>(channel: &mut AgentChannel<S>) -> Result<Option<Greeted>, ChannelError>
@@ -207,17 +211,28 @@ where
         let Some(agent_message::Body::Hello(hello)) = message.body else {
             return Err(garbage("expected Hello".to_owned()));
         };
-        let Hello { last_session, nonce: _, agent_version, features: _, facts: _, held_revision, applied_revision: _ } =
-            hello;
+        let Hello {
+            last_session,
+            nonce,
+            agent_version,
+            features: _,
+            facts: _,
+            held_revision,
+            applied_revision: _,
+            trust_serial,
+        } = hello;
         if last_session > MAX_SESSION {
             return Err(garbage(format!("last_session {last_session} is out of range")));
         }
         let held_revision =
             messages::revision("held_revision", &held_revision).map_err(|error| garbage(error.to_string()))?;
+        let nonce = Nonce::try_from(&nonce[..]).map_err(|error| garbage(error.to_string()))?;
         return Ok(Some(Greeted {
             last_session,
             agent_version: agent_version.chars().take(64).collect(),
             held_revision,
+            nonce,
+            trust_serial,
         }));
     }
 }
@@ -329,84 +344,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 }
 
-/// What is to be sent to one agent: the latest document, and ranges that it asked for. Pure.
-struct Delivery {
-    held: Option<Revision>,
-    current: Option<Arc<Document>>,
-    previous: Option<Arc<Document>>,
-    announced: bool,
-    wants: VecDeque<Range>,
-}
-
-struct Range {
-    digest: Digest,
-    offset: u64,
-    length: u32,
-}
-
-impl Delivery {
-    fn new(held: Option<Revision>) -> Self {
-        Self { held, current: None, previous: None, announced: true, wants: VecDeque::new() }
-    }
-
-    /// A document is to be delivered. The one before it is served until the agent holds this one.
-    fn order(&mut self, document: Arc<Document>) {
-        if self.current.as_ref().is_none_or(|current| current.digest != document.digest) {
-            self.previous = self.current.replace(document);
-            self.announced = false;
-        }
-    }
-
-    /// The agent says what it holds.
-    fn holds(&mut self, revision: Option<Revision>) {
-        self.held = revision;
-        if self.current.as_ref().is_some_and(|current| Some(&current.revision) == self.held.as_ref()) {
-            self.previous = None;
-        }
-    }
-
-    fn want(&mut self, want: Want) -> Result<(), String> {
-        let Want { digest, offset, length } = want;
-        let digest = Digest::try_from(&digest[..]).map_err(|error| format!("Want: {error}"))?;
-        if length == 0 || length > MAX_CHUNK_BYTES {
-            return Err(format!("Want: {length} bytes, expected 1 to {MAX_CHUNK_BYTES}"));
-        }
-        if self.wants.len() >= MAX_OUTSTANDING_WANTS as usize {
-            return Err(format!("Want: more than {MAX_OUTSTANDING_WANTS} unanswered"));
-        }
-        self.wants.push_back(Range { digest, offset, length });
-        Ok(())
-    }
-
-    /// The next message: a new document before ranges of an old one.
-    fn next(&mut self) -> Option<OperatorMessage> {
-        if !self.announced
-            && let Some(document) = &self.current
-        {
-            self.announced = true;
-            let inline =
-                self.held.as_ref() != Some(&document.revision) && document.bytes.len() <= MAX_CHUNK_BYTES as usize;
-            let desired = Desired {
-                revision: document.revision.to_string(),
-                digest: document.digest.as_bytes().to_vec().into(),
-                size: document.bytes.len() as u64,
-                document: inline.then(|| document.bytes.clone()),
-            };
-            return Some(operator_message::Body::Desired(desired).into());
-        }
-        let Range { digest, offset, length } = self.wants.pop_front()?;
-        let named = [&self.current, &self.previous].into_iter().flatten();
-        let data = named.into_iter().find_map(|document| document.range(&digest, offset, length));
-        let chunk = Chunk {
-            digest: digest.as_bytes().to_vec().into(),
-            offset,
-            gone: data.is_none(),
-            data: data.unwrap_or_default(),
-        };
-        Some(operator_message::Body::Chunk(chunk).into())
-    }
-}
-
 fn go_away(reason: Reason, retry_after: Duration, message: &str) -> OperatorMessage {
     let retry_after_seconds = u32::try_from(retry_after.as_secs()).unwrap_or(u32::MAX);
     operator_message::Body::GoAway(GoAway { reason: reason.into(), retry_after_seconds, message: message.to_owned() })
@@ -422,93 +359,6 @@ impl From<operator_message::Body> for OperatorMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn document(text: &str, contents: &[&'static [u8]]) -> Arc<Document> {
-        let contents = contents.iter().map(|c| (Digest::of(c), bytes::Bytes::from_static(c))).collect();
-        Document::new(text.as_bytes().to_vec(), contents, false)
-    }
-
-    fn want(digest: &Digest, offset: u64, length: u32) -> Want {
-        Want { digest: digest.as_bytes().to_vec().into(), offset, length }
-    }
-
-    fn desired(delivery: &mut Delivery) -> Desired {
-        match delivery.next().and_then(|message| message.body) {
-            Some(operator_message::Body::Desired(desired)) => desired,
-            other => panic!("expected Desired, got {other:?}"),
-        }
-    }
-
-    fn chunk(delivery: &mut Delivery) -> Chunk {
-        match delivery.next().and_then(|message| message.body) {
-            Some(operator_message::Body::Chunk(chunk)) => chunk,
-            other => panic!("expected Chunk, got {other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_small_document_rides_along_unless_it_is_held_or_large() {
-        let small = document("small", &[]);
-        let large = document(&"x".repeat(100_000), &[]);
-        for (document, held, inline) in [
-            (&small, None, true),
-            (&small, Some(small.revision.clone()), false),
-            (&small, Some(large.revision.clone()), true),
-            (&large, None, false),
-        ] {
-            let mut delivery = Delivery::new(held);
-            delivery.order(Arc::clone(document));
-            let desired = desired(&mut delivery);
-            assert_eq!((desired.document.is_some(), desired.size), (inline, document.bytes.len() as u64));
-            assert!(delivery.next().is_none(), "said once");
-        }
-    }
-
-    #[test]
-    fn only_the_latest_document_is_sent_and_it_goes_before_ranges() {
-        let mut delivery = Delivery::new(None);
-        let (first, second) = (document("1", &[b"one"]), document("2", &[b"two"]));
-        delivery.order(Arc::clone(&first));
-        desired(&mut delivery);
-        delivery.want(want(&Digest::of(b"one"), 0, 10)).expect("allowed");
-        delivery.order(document("not sent", &[]));
-        delivery.order(Arc::clone(&second));
-        assert_eq!(desired(&mut delivery).revision, second.revision.to_string());
-        chunk(&mut delivery);
-        assert!(delivery.next().is_none());
-    }
-
-    #[test]
-    fn an_agent_gets_what_its_documents_name_and_nothing_else() {
-        let mut delivery = Delivery::new(None);
-        delivery.order(document("1", &[b"one"]));
-        delivery.order(document("2", &[b"two"]));
-        let current = delivery.current.clone().expect("set");
-        desired(&mut delivery);
-        let ask = |delivery: &mut Delivery, content: &[u8]| {
-            delivery.want(want(&Digest::of(content), 0, 10)).expect("allowed");
-            let chunk = chunk(delivery);
-            (!chunk.gone).then(|| chunk.data.to_vec())
-        };
-        assert_eq!(ask(&mut delivery, b"two"), Some(b"two".to_vec()));
-        assert_eq!(ask(&mut delivery, b"one"), Some(b"one".to_vec()), "of the document before");
-        assert_eq!(ask(&mut delivery, b"another node's"), None);
-        delivery.holds(Some(current.revision.clone()));
-        assert_eq!(ask(&mut delivery, b"one"), None, "the agent holds the newer one");
-    }
-
-    #[test]
-    fn an_agent_that_asks_for_too_much_breaks_the_protocol() {
-        let digest = Digest::of(b"x");
-        let mut delivery = Delivery::new(None);
-        assert!(delivery.want(want(&digest, 0, 0)).is_err());
-        assert!(delivery.want(want(&digest, 0, MAX_CHUNK_BYTES + 1)).is_err());
-        assert!(delivery.want(Want { digest: b"short".to_vec().into(), offset: 0, length: 1 }).is_err());
-        for _ in 0..MAX_OUTSTANDING_WANTS {
-            delivery.want(want(&digest, u64::MAX, MAX_CHUNK_BYTES)).expect("allowed");
-        }
-        assert!(delivery.want(want(&digest, 0, 1)).is_err());
-    }
 
     fn size_of_future<A, F>(_: impl FnOnce(A) -> F) -> usize {
         size_of::<F>()

@@ -52,6 +52,16 @@ pub struct Arrival {
     pub peer: SocketAddr,
 }
 
+/// A session that was opened.
+pub struct Opened {
+    /// Its number.
+    pub number: u64,
+    /// Highest number of a session before it in which the node was heard of, 0 for none.
+    pub highest: u64,
+    /// What is to be done.
+    pub slot: watch::Receiver<Orders>,
+}
+
 /// Another machine with the same identity, which was turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rival {
@@ -106,6 +116,8 @@ struct Entry {
     view: SessionView,
     /// Whether the agent has said anything since it was welcomed.
     answered: bool,
+    /// Highest number of a session of this node in which the agent has said anything.
+    heard: u64,
     /// Highest number of a session that was replaced while it was up.
     replaced: Option<u64>,
     orders: watch::Sender<Orders>,
@@ -137,12 +149,13 @@ impl Sessions {
     /// `None` for who held a session that was replaced while it was up, as long as what replaced it is up: an agent
     /// whose connection only broke has been welcomed with a later number since, so these are two machines with one
     /// identity, which would chase each other away for ever.
-    pub fn open(&self, node: &NodeId, arrival: Arrival, now: Timestamp) -> Option<(u64, watch::Receiver<Orders>)> {
+    pub fn open(&self, node: &NodeId, arrival: Arrival, now: Timestamp) -> Option<Opened> {
         let Arrival { last_session, status_session, peer } = arrival;
         let mut nodes = lock(&self.nodes);
         let key = NodeKey::from(node);
         let (mut report, mut document, mut replaced, mut rival) = (None, None, None, None);
         let mut number = last_session.max(status_session);
+        let mut highest = status_session;
         if let Some(before) = nodes.get_mut(&key).filter(|before| before.view.uid == node.uid) {
             // One whose agent has not said anything may be one whose Welcome was lost: nobody holds it.
             let held = matches!(before.view.link, Link::Up(_)) && before.answered;
@@ -155,6 +168,7 @@ impl Sessions {
             rival = before.view.rival;
             replaced = if held { Some(before.view.number) } else { before.replaced };
             number = number.max(before.view.number);
+            highest = highest.max(before.heard);
             document = before.orders.borrow().document.clone();
             report = before.view.report.clone();
         }
@@ -165,11 +179,11 @@ impl Sessions {
         let (orders, slot) = watch::channel(Orders { document, end: None });
         let (uid, link) = (node.uid.clone(), Link::Up(now));
         let view = SessionView { uid, number, link, peer, rival, report, has_reported: false };
-        nodes.insert(key.clone(), Entry { view, answered: false, replaced, orders });
+        nodes.insert(key.clone(), Entry { view, answered: false, heard: highest, replaced, orders });
         drop(nodes);
         self.opened.fetch_add(1, Ordering::Relaxed);
         self.mark(key);
-        Some((number, slot))
+        Some(Opened { number, highest, slot })
     }
 
     /// Notes that the agent has said something since it was welcomed.
@@ -177,6 +191,7 @@ impl Sessions {
         let mut nodes = lock(&self.nodes);
         if let Some(entry) = nodes.get_mut(&NodeKey::from(node)).filter(|entry| entry.view.number == number) {
             entry.answered = true;
+            entry.heard = number;
         }
     }
 
@@ -301,9 +316,9 @@ mod tests {
     }
 
     fn opened(sessions: &Sessions, last: u64, number: u64) -> watch::Receiver<Orders> {
-        let (got, slot) = sessions.open(&node(), arrival(last, 0), at(1)).expect("opened");
-        assert_eq!(got, number);
-        slot
+        let opened = sessions.open(&node(), arrival(last, 0), at(1)).expect("opened");
+        assert_eq!(opened.number, number);
+        opened.slot
     }
 
     #[test]
@@ -328,15 +343,30 @@ mod tests {
         let second = opened(&sessions, 1, 2);
         assert_eq!(second.borrow().document.as_ref(), Some(&document));
         let other = NodeId { uid: "other".into(), ..node() };
-        let (_, third) = sessions.open(&other, arrival(0, 0), at(3)).expect("opened");
-        assert_eq!(third.borrow().document, None);
+        let third = sessions.open(&other, arrival(0, 0), at(3)).expect("opened");
+        assert_eq!(third.slot.borrow().document, None);
     }
 
     #[test]
     fn numbers_go_up_whoever_remembers_the_highest() {
         let sessions = Sessions::default();
-        let number = |last, status| sessions.open(&node(), arrival(last, status), at(1)).expect("opened").0;
+        let number = |last, status| sessions.open(&node(), arrival(last, status), at(1)).expect("opened").number;
         assert_eq!([number(0, 0), number(0, 0), number(7, 3), number(0, 20), number(0, 0)], [1, 2, 8, 21, 22]);
+    }
+
+    #[test]
+    fn an_agent_is_told_the_highest_session_in_which_it_was_heard_and_not_those_whose_welcome_was_lost() {
+        let sessions = Sessions::default();
+        let highest = |last, status| {
+            let opened = sessions.open(&node(), arrival(last, status), at(1)).expect("opened");
+            (opened.number, opened.highest)
+        };
+        assert_eq!(highest(0, 0), (1, 0));
+        assert_eq!(highest(0, 0), (2, 0), "the first Welcome was lost");
+        sessions.answered(&node(), 2);
+        assert_eq!(highest(2, 0), (3, 2));
+        assert_eq!(highest(3, 9), (10, 9));
+        assert_eq!(highest(1, 0), (11, 9), "a disk of long ago");
     }
 
     #[test]
@@ -349,7 +379,7 @@ mod tests {
     fn the_second_stays(copied_at: u64) {
         let sessions = Sessions::default();
         let open = |last| {
-            let (number, _) = sessions.open(&node(), arrival(last, 0), at(1))?;
+            let number = sessions.open(&node(), arrival(last, 0), at(1))?.number;
             sessions.answered(&node(), number);
             Some(number)
         };
@@ -368,7 +398,7 @@ mod tests {
         let sessions = Sessions::default();
         let open = |last_session, port, second| {
             let arrival = Arrival { last_session, status_session: 0, peer: peer(port) };
-            let number = sessions.open(&node(), arrival, at(second)).map(|(number, _)| number);
+            let number = sessions.open(&node(), arrival, at(second)).map(|opened| opened.number);
             number.inspect(|number| sessions.answered(&node(), *number))
         };
         let rival = || sessions.view(&NodeKey::from(&node())).expect("known").rival;

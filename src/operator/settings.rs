@@ -24,7 +24,7 @@ pub struct Settings {
     #[arg(long, env = "WINDLASS_NAMESPACES", default_value = "", value_name = "NAMES", value_parser = names)]
     pub namespaces: Namespaces,
 
-    /// Namespace of the operator's own Secret. Default: that of its pod or of the kubeconfig's context.
+    /// Namespace of the operator's own Secrets. Default: that of its pod or of the kubeconfig's context.
     #[arg(long, env = "WINDLASS_OPERATOR_NAMESPACE", value_name = "NAME")]
     pub operator_namespace: Option<String>,
 
@@ -32,6 +32,21 @@ pub struct Settings {
     /// enrolling every node anew.
     #[arg(long, env = "WINDLASS_AUTHORITY_SECRET", default_value = "windlass-authority", value_name = "NAME")]
     pub authority_secret: String,
+
+    /// Secret that holds the keys that documents are signed with; it is made if it is not there. Losing it means
+    /// enrolling every node anew.
+    #[arg(long, env = "WINDLASS_SIGNING_KEYS_SECRET", default_value = "windlass-signing-keys", value_name = "NAME")]
+    pub signing_keys_secret: String,
+
+    /// Seconds from one signing key to the next. 0: it is never replaced.
+    #[arg(long, env = "WINDLASS_SIGNING_KEY_ROTATION_SECONDS", default_value_t = 7_776_000, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u32).range(0..=315_360_000))]
+    pub signing_key_rotation_seconds: u32,
+
+    /// Seconds from the announcement of a signing key to its use, and from there to the end of the one before it.
+    #[arg(long, env = "WINDLASS_SIGNING_KEY_OVERLAP_SECONDS", default_value_t = 1_209_600, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u32).range(0..=31_536_000))]
+    pub signing_key_overlap_seconds: u32,
 
     /// Name of this replica, as status.session.replica and Events show it.
     #[arg(long, env = "WINDLASS_REPLICA", default_value = "windlass-0", value_name = "NAME")]

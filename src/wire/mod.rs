@@ -3,11 +3,18 @@
 
 pub mod desired;
 pub mod messages;
+pub mod trust;
 
 /// Generated types of `proto/windlass/desired/v1`.
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 pub mod desired_v1 {
     include!(concat!(env!("OUT_DIR"), "/windlass.desired.v1.rs"));
+}
+
+/// Generated types of `proto/windlass/trust/v1`.
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+pub mod trust_v1 {
+    include!(concat!(env!("OUT_DIR"), "/windlass.trust.v1.rs"));
 }
 
 /// Generated types of `proto/windlass/tunnel/v1`.

@@ -17,4 +17,5 @@ mod references;
 mod schema;
 mod services;
 mod sessions;
+mod trust;
 mod writes;

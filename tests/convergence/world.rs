@@ -16,7 +16,10 @@ use windlass::{
         host::memory::{MemoryHost, MemoryNode},
         place::Place,
         plan::Standing,
-        store::{JournalEntry, LedgerEntry, MemoryContents, MemoryStore, Origin, ServiceRecord, Store, StoreError},
+        store::{
+            JournalEntry, KeptDocument, LedgerEntry, MemoryContents, MemoryStore, Origin, ServiceRecord, Store,
+            StoreError, Voucher,
+        },
     },
     model::{DesiredState, Detect, Digest, HostPath, Installer, Platform, RegistryPlace, View},
 };
@@ -339,12 +342,16 @@ impl Store for FusedStore {
         self.step()?;
         self.store.set_last_session(number)
     }
-    fn desired(&self) -> Result<Option<Vec<u8>>, StoreError> {
+    fn desired(&self) -> Result<Option<KeptDocument>, StoreError> {
         self.store.desired()
     }
-    fn set_desired(&self, document: Option<&[u8]>) -> Result<(), StoreError> {
+    fn set_desired(&self, document: Option<&KeptDocument>) -> Result<(), StoreError> {
         self.step()?;
         self.store.set_desired(document)
+    }
+    fn set_voucher(&self, voucher: &Voucher) -> Result<(), StoreError> {
+        self.step()?;
+        self.store.set_voucher(voucher)
     }
     fn applied(&self) -> Result<Option<String>, StoreError> {
         self.store.applied()

@@ -410,6 +410,11 @@ pub fn cases() -> Vec<Case> {
         case("the agent is too old for the document", ready().reports(noticed("UnsupportedByAgent")),
             ["False UnsupportedByAgent", "False UnsupportedByAgent", "True UnsupportedByAgent", "True Enrolled", "True SessionUp", "False UnsupportedByAgent", "True ServicesReady"],
             (true, Some("UnsupportedByAgent"), None), "Degraded"),
+        case("the agent is sent a document that nobody signed for it", ready().respecified(Rendering::Document(document("two"))).written().later(1).reports(noticed("UntrustedDocument")),
+            ["False UntrustedDocument", "False UntrustedDocument", "True UntrustedDocument", "True Enrolled", "True SessionUp", "False UntrustedDocument", "True ServicesReady"],
+            (true, Some("UntrustedDocument"), Some(59)), "Degraded"),
+        case("it is sent one that it believes", ready().reports(noticed("UntrustedDocument")).written().later(1).reports(report("one")),
+            READY, (true, Some("Ready"), None), "Healthy"),
         // ---- restarts of the machine
         case("a machine of Windows waits for no restart", ready().reports(windows(false)), READY, (true, None, None), "Healthy").reboot("False NoRebootRequired"),
         case("a machine of Windows waits for a restart", ready().reports(windows(false)).written().reports(windows(true)), READY, (true, Some("RebootRequired"), None), "Healthy").reboot("True RebootRequired"),

@@ -5,13 +5,15 @@ use prost::Message as _;
 use rcgen::{CertificateParams, KeyPair};
 use windlass::{
     api::EdgeNodeSpec,
-    model::NodeId,
+    model::{Bundle, Digest, NodeId, Nonce, Statement},
     operator::{
         authority::{Authority, CheckedRequest},
         pool::Pool,
         render::render,
         validate::validate,
     },
+    trust::{SigningKey, sign_bundle},
+    wire::trust::encode_statement,
     wire::tunnel_v1::{
         AgentMessage, EnrollRequest, Failure, Hello, NodeFacts, Report, ServiceStatus, Want, agent_message,
     },
@@ -39,6 +41,7 @@ pub fn of(body: &str) -> Vec<Vec<u8>> {
             "HKLM\\SOFTWARE\\Classes\\Wow6432Node\\CLSID\\{0}\0x",
         ]),
         "spiffe_uri" => vec![node().spiffe_uri("windlass").into_bytes()],
+        "trust" => trust(),
         _ => Vec::new(),
     }
 }
@@ -141,4 +144,12 @@ fn enrollment_file() -> String {
         "apiVersion: edge.windlass.dev/v1alpha1\nkind: Enrollment\nurl: wss://windlass.example.com\nnode: {{namespace: \
          plant-a, name: press-07}}\ntoken: s3cret\ncertificateAuthority: |\n  {authority}\n"
     )
+}
+
+fn trust() -> Vec<Vec<u8>> {
+    let key = SigningKey::generate().expect("a key");
+    let bundle = Bundle { serial: 2, signing_keys: vec![key.public()], authorities: vec![certificate()] };
+    let (node_uid, digest) = (node().uid, Digest::of(b"document"));
+    let statement = Statement { node_uid, nonce: Nonce::new([1; 16]), counter: 1, digest, size: 8 };
+    vec![sign_bundle(&bundle, &key).encode_to_vec(), encode_statement(&statement)]
 }

@@ -164,6 +164,25 @@ async fn a_document_that_requires_what_this_agent_lacks_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_document_that_was_refused_is_reported_until_one_is_believed_and_what_is_in_force_goes_on() {
+    let mut node = Node::start().await;
+    node.supervise().await;
+    node.bring(b"one");
+    let revision = node.deliver(&document(vec![file("/a", b"one", Drift::Enforce)]));
+    node.until_applied(&revision).await;
+    node.refused.send_replace(Some("NotFresh: of yesterday".into()));
+    let report = node.until("told", |r| r.notice.is_some()).await;
+    let notice = report.notice.clone().expect("notice");
+    assert_eq!((notice.reason.as_str(), notice.message.as_str()), ("UntrustedDocument", "NotFresh: of yesterday"));
+    assert_eq!(report.applied_revision.as_ref(), Some(&revision));
+    node.host.put(&path("/a"), by_somebody(b"other"));
+    tokio::time::sleep(DRIFT_PERIOD * 2).await;
+    assert_eq!(node.bytes("/a"), Some(b"one".to_vec()), "drift is still put back");
+    node.refused.send_replace(None);
+    node.until("over", |r| r.notice.is_none()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_released_machine_is_left_as_it_is_and_what_was_owned_is_forgotten() {
     let mut node = Node::start().await;
     node.supervise().await;

@@ -20,7 +20,7 @@ use windlass::{
         retry::Trouble,
         services::{ServiceInputs, ServiceReports},
         state_loop::{StateEnds, StateLoop},
-        store::{MemoryContents, MemoryStore, Store},
+        store::{KeptDocument, MemoryContents, MemoryStore, Store},
     },
     model::{Artifact, Attributes, Content, DesiredState, Digest, Drift, File, HostPath, Report, Revision, Source},
     wire,
@@ -35,6 +35,7 @@ pub struct Node {
     pub store: Arc<MemoryStore>,
     pub contents: Arc<MemoryContents>,
     pub desired: watch::Sender<Option<Arc<Held>>>,
+    pub refused: watch::Sender<Option<String>>,
     pub arrived: Arc<Notify>,
     pub failing: watch::Sender<Arc<BTreeMap<Digest, Trouble>>>,
     pub services: watch::Sender<Arc<ServiceReports>>,
@@ -52,8 +53,9 @@ impl Node {
     }
 
     pub async fn start_with(host: Arc<MemoryHost>, store: Arc<MemoryStore>, contents: Arc<MemoryContents>) -> Self {
-        let held = Held::load(store.as_ref(), host.features()).expect("store").map(Arc::new);
+        let held = Held::load(store.as_ref(), host.features(), None).expect("store").held().map(Arc::new);
         let (desired, desired_out) = watch::channel(held);
+        let (refused, refused_out) = watch::channel(None);
         let (failing, failing_out) = watch::channel(Arc::default());
         let (services, services_out) = watch::channel(Arc::new(ServiceReports::default()));
         let (wanted_in, wanted) = watch::channel(Vec::new());
@@ -63,6 +65,7 @@ impl Node {
         let arrived = Arc::new(Notify::new());
         let ends = StateEnds {
             desired: desired_out,
+            refused: refused_out,
             arrived: arrived.clone(),
             failing: failing_out,
             services: services_out,
@@ -81,6 +84,7 @@ impl Node {
             store,
             contents,
             desired,
+            refused,
             arrived,
             failing,
             services,
@@ -96,7 +100,8 @@ impl Node {
     /// As the link does it: into the store, then into force.
     pub fn deliver(&self, document: &DesiredState) -> Revision {
         let bytes = wire::desired::encode(document);
-        self.store.set_desired(Some(&bytes)).expect("store");
+        let kept = KeptDocument { bytes: bytes.clone(), voucher: None };
+        self.store.set_desired(Some(&kept)).expect("store");
         let held = Held::decode(&bytes, self.host.features()).expect("document");
         let revision = held.revision.clone();
         self.desired.send_replace(Some(Arc::new(held)));

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tokio::{
     net::TcpListener,
@@ -33,7 +33,9 @@ use windlass::{
         document::Document,
         enroll::Registrar,
         sessions::{NodeKey, Sessions},
+        signing::{Keyring, Rotation, Signer},
     },
+    trust::fresh_nonce,
     tunnel::{endpoint::Endpoint, keepalive::Heartbeat},
     wire::{
         desired,
@@ -90,6 +92,7 @@ impl Directory for World {
 /// Certifies whoever shows the token `token-of-<name>`.
 pub struct Tokens {
     pub authority: Arc<Authority>,
+    pub signer: Arc<Signer>,
     pub world: Arc<World>,
 }
 
@@ -101,7 +104,8 @@ impl Registrar for Tokens {
                 Some(uid) if request.token == format!("token-of-{}", request.name) => {
                     let checked = CheckedRequest::check(&request.certificate_request).expect("a valid request");
                     let certificate = self.authority.node(&checked, &node(&request.name, &uid)).expect("signed");
-                    Outcome::Enrolled(Enrolled { certificate: certificate.to_vec().into(), uid })
+                    let trust = Some(self.signer.latest());
+                    Outcome::Enrolled(Enrolled { certificate: certificate.to_vec().into(), uid, trust })
                 }
                 _ => Outcome::Refused(Refused {
                     reason: "UnknownToken".into(),
@@ -124,10 +128,19 @@ pub fn authority() -> Arc<Authority> {
     Arc::new(Authority::read(&made).expect("read"))
 }
 
+pub const ROTATION: Rotation = Rotation { period: SignedDuration::from_hours(1), overlap: SignedDuration::ZERO };
+
+/// Signs with a first key, on behalf of that authority.
+pub fn signer(authority: &Authority) -> Arc<Signer> {
+    let keyring = Keyring::make(vec![authority.certificate().to_vec()], Timestamp::now()).expect("made");
+    Arc::new(Signer::new(keyring, ROTATION, Timestamp::now))
+}
+
 /// An operator that listens on loopback.
 pub struct Operator {
     pub address: SocketAddr,
     pub authority: Arc<Authority>,
+    pub signer: Arc<Signer>,
     pub gate: Arc<Gate>,
     pub sessions: Arc<Sessions>,
     shutdown: CancellationToken,
@@ -136,16 +149,18 @@ pub struct Operator {
 
 impl Operator {
     pub async fn start(world: &Arc<World>) -> Self {
-        Self::start_with(world, authority(), "127.0.0.1:0").await
+        let authority = authority();
+        let signer = signer(&authority);
+        Self::start_with(world, authority, signer, "127.0.0.1:0").await
     }
 
-    pub async fn start_with(world: &Arc<World>, authority: Arc<Authority>, listen: &str) -> Self {
+    pub async fn start_with(world: &Arc<World>, authority: Arc<Authority>, signer: Arc<Signer>, listen: &str) -> Self {
         let listener = TcpListener::bind(listen).await.expect("bound");
         let address = listener.local_addr().expect("bound");
-        let gate = gate(world, &authority, 1);
+        let gate = signed_gate(world, (&authority, &signer), 1);
         let (sessions, shutdown) = (Arc::new(Sessions::default()), CancellationToken::new());
         let serving = accept::serve(listener, Arc::clone(&gate), Arc::clone(&sessions), shutdown.clone());
-        Self { address, authority, gate, sessions, shutdown, task: tokio::spawn(serving) }
+        Self { address, authority, signer, gate, sessions, shutdown, task: tokio::spawn(serving) }
     }
 
     /// Ends it as SIGTERM does.
@@ -160,10 +175,20 @@ impl Operator {
 }
 
 pub fn gate(world: &Arc<World>, authority: &Arc<Authority>, heartbeat_seconds: u32) -> Arc<Gate> {
+    signed_gate(world, (authority, &signer(authority)), heartbeat_seconds)
+}
+
+fn signed_gate(
+    world: &Arc<World>,
+    (authority, signer): (&Arc<Authority>, &Arc<Signer>),
+    heartbeat_seconds: u32,
+) -> Arc<Gate> {
     let url = Endpoint::parse("wss://127.0.0.1:1").expect("valid");
-    let registrar = Arc::new(Tokens { authority: Arc::clone(authority), world: Arc::clone(world) });
+    let tokens = Tokens { authority: Arc::clone(authority), signer: Arc::clone(signer), world: Arc::clone(world) };
+    let registrar = Arc::new(tokens);
     let heartbeat = Heartbeat::from_seconds(heartbeat_seconds);
-    Gate::new(authority, &url, Arc::clone(world) as _, registrar, heartbeat, Timestamp::now).expect("a gate")
+    let trusted = (&**authority, Arc::clone(signer));
+    Gate::new(trusted, &url, Arc::clone(world) as _, registrar, heartbeat, Timestamp::now).expect("a gate")
 }
 
 /// An agent's link, its store and its folder, which outlive it.
@@ -176,6 +201,7 @@ pub struct Agent {
     pub arrived: Arc<Notify>,
     pub report: watch::Sender<Arc<Report>>,
     pub state: watch::Receiver<LinkState>,
+    pub refused: watch::Receiver<Option<String>>,
     shutdown: CancellationToken,
     task: Option<JoinHandle<()>>,
 }
@@ -219,10 +245,13 @@ impl Agent {
 
     pub fn start_behind(Remains { folder, store, contents }: Remains, proxies: Proxies) -> Self {
         let file = Some(folder.path().join("enrollment.yaml"));
-        let settings = LinkSettings::prepare(folder.path(), file, Unenrolled::Fails, proxies, SystemTime::now, || 0.01)
-            .expect("ready");
-        let held = Held::load(&*store, &[]).expect("readable").map(Arc::new);
-        let (desired_ends, desired) = watch::channel(held);
+        let (clock, random) = (SystemTime::now, || 0.01);
+        let unenrolled = Unenrolled::Fails;
+        let settings =
+            LinkSettings::prepare(folder.path(), file, unenrolled, proxies, clock, random, fresh_nonce).expect("ready");
+        let loaded = Held::load(&*store, &[], settings.believed().as_ref()).expect("readable");
+        let (desired_ends, desired) = watch::channel(loaded.held().map(Arc::new));
+        let (refused_ends, refused) = watch::channel(None);
         let (wanted, wanted_ends) = watch::channel(Vec::new());
         let (report, report_ends) = watch::channel(Arc::new(Report::default()));
         let (state_ends, state) = watch::channel(LinkState::Connecting { url: String::new() });
@@ -233,11 +262,12 @@ impl Agent {
             arrived: Arc::clone(&arrived),
             report: report_ends,
             state: state_ends,
+            refused: refused_ends,
             features: &[],
         };
         let running = link::run(settings, Arc::clone(&store) as _, Arc::clone(&contents) as _, ends, shutdown.clone());
         let task = Some(tokio::spawn(running));
-        Self { folder, store, contents, desired, wanted, arrived, report, state, shutdown, task }
+        Self { folder, store, contents, desired, wanted, arrived, report, state, refused, shutdown, task }
     }
 
     /// Ends it as SIGTERM does.

@@ -43,7 +43,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     }
 
     async fn hello(&mut self) {
-        self.say(agent_message::Body::Hello(Hello::default())).await;
+        self.say(agent_message::Body::Hello(hello())).await;
         assert!(matches!(self.hear().await, Some(operator_message::Body::Welcome(_))));
     }
 
@@ -72,6 +72,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
             }
         }
     }
+}
+
+fn hello() -> Hello {
+    Hello { nonce: vec![7; 16].into(), ..Hello::default() }
 }
 
 async fn tcp(operator: &Operator) -> TcpStream {
@@ -140,7 +144,7 @@ async fn an_agent_that_breaks_the_protocol_is_sent_away_with_the_reason() {
         agent_message::Body::Want(Want { digest, offset: 0, length })
     };
     for (broken, told) in [
-        (vec![agent_message::Body::Hello(Hello::default())], "second Hello"),
+        (vec![agent_message::Body::Hello(hello())], "second Hello"),
         (vec![want(0)], "1 to 65536"),
         (vec![want(1 << 20)], "1 to 65536"),
         (vec![agent_message::Body::Report(Report { held_revision: "x".into(), ..Report::default() })], "held_revision"),
@@ -159,8 +163,14 @@ async fn an_agent_that_breaks_the_protocol_is_sent_away_with_the_reason() {
     assert!(peer.is_sent_away().await.contains("expected Hello"));
 
     let mut peer = dial(&operator, true, TUNNEL_PATH, TUNNEL_SUBPROTOCOL).await.expect("let in");
-    peer.say(agent_message::Body::Hello(Hello { last_session: u64::MAX, ..Hello::default() })).await;
+    peer.say(agent_message::Body::Hello(Hello { last_session: u64::MAX, ..hello() })).await;
     assert!(peer.is_sent_away().await.contains("out of range"));
+
+    for nonce in [vec![], vec![7; 15], vec![7; 17]] {
+        let mut peer = dial(&operator, true, TUNNEL_PATH, TUNNEL_SUBPROTOCOL).await.expect("let in");
+        peer.say(agent_message::Body::Hello(Hello { nonce: nonce.into(), ..Hello::default() })).await;
+        assert!(peer.is_sent_away().await.contains("a nonce of"));
+    }
 
     let mut peer = dial(&operator, true, TUNNEL_PATH, TUNNEL_SUBPROTOCOL).await.expect("let in");
     peer.hello().await;

@@ -21,6 +21,7 @@ use windlass::{
         contents::Contents as _,
         conversation::{self, Ended, Parties},
         held::Held,
+        identity::IdentityFolder,
         link::{LinkEnds, LinkState},
         store::{MemoryContents, MemoryStore, Store},
     },
@@ -30,6 +31,7 @@ use windlass::{
         authority::{Authority, CheckedRequest},
         sessions::{Link, Sessions},
     },
+    trust::fresh_nonce,
     tunnel::{
         TUNNEL_PATH, TUNNEL_SUBPROTOCOL,
         dial::{Target, over},
@@ -104,21 +106,25 @@ fn talk(gate: &Arc<Gate>, sessions: &Arc<Sessions>, authority: &Authority, name:
         arrived: Arc::clone(&arrived),
         report: report_ends,
         state: state_ends,
+        refused: watch::Sender::new(None),
         features: &[],
     };
+    let _folder = tempfile::tempdir().expect("a folder");
+    let identity = IdentityFolder::open(_folder.path().join("identity")).expect("opened");
     let (uid, kept, fetched) = (uid.to_owned(), Arc::clone(&store), Arc::clone(&contents));
     let task = tokio::spawn(async move {
         let target =
             Target { endpoint: &endpoint, proxy: None, tls, path: TUNNEL_PATH, subprotocol: TUNNEL_SUBPROTOCOL };
         let socket = over(near, target).await.expect("connected");
         let fetched = fetched as _;
-        let parties = Parties { store: &kept, contents: &fetched, ends: &mut ends, uid: &uid, random: || 0.5 };
+        let nonce = fresh_nonce().expect("random bytes");
+        let (uid, identity) = (&uid, &identity);
+        let parties = Parties { store: &kept, contents: &fetched, ends: &mut ends, identity, uid, nonce };
         let welcomed = |session, ends: &LinkEnds| {
             ends.state.send_replace(LinkState::Connected { session, since: 0 });
         };
         conversation::hold(socket, parties, welcomed, &CancellationToken::new()).await
     });
-    let _folder = tempfile::tempdir().expect("a folder");
     End { store, contents, desired, wanted, arrived, report, state, task, cut, _folder }
 }
 

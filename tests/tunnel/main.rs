@@ -7,3 +7,4 @@ mod ends;
 mod hostile;
 mod line;
 mod road;
+mod signed;

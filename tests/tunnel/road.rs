@@ -33,7 +33,7 @@ async fn an_agent_enrolls_connects_and_gets_its_document_and_contents_by_ranges(
     assert!(large.bytes.len() > 128 << 10, "larger than what rides along");
     operator.sessions.deliver(&key("n"), &large);
     agent.holds(&large).await;
-    assert_eq!(agent.store.desired().map(|d| d.map(|d| Digest::of(&d))), Ok(Some(large.digest)));
+    assert_eq!(agent.store.desired().map(|d| d.map(|d| Digest::of(&d.bytes))), Ok(Some(large.digest)));
 
     agent.wanted.send_replace(vec![content(&bytes), content(b""), content(b"small")]);
     agent.has(&content(&bytes)).await;
@@ -170,12 +170,13 @@ async fn a_release_reaches_a_connected_agent() {
 async fn agents_come_back_to_an_operator_that_was_restarted() {
     let world = World::with(&[("n", "u")]);
     let operator = Operator::start(&world).await;
-    let (authority, address) = (Arc::clone(&operator.authority), operator.address);
+    let (authority, signer, address) =
+        (Arc::clone(&operator.authority), Arc::clone(&operator.signer), operator.address);
     let mut agent = Agent::start(&operator, "n");
     agent.connected().await;
     operator.stop().await;
     agent.fails("the operator shuts down").await;
-    let operator = Operator::start_with(&world, authority, &address.to_string()).await;
+    let operator = Operator::start_with(&world, authority, signer, &address.to_string()).await;
     assert_eq!(agent.connected().await, 2);
     agent.stop().await;
     operator.stop().await;

@@ -34,6 +34,10 @@
 {{- printf "%s-authority" (include "windlass.fullname" .) }}
 {{- end }}
 
+{{- define "windlass.signingKeysSecret" -}}
+{{- printf "%s-signing-keys" (include "windlass.fullname" .) }}
+{{- end }}
+
 {{- define "windlass.image" -}}
 {{- if .Values.image.digest }}
 {{- printf "%s@%s" .Values.image.repository .Values.image.digest }}

@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::{JournalEntry, LedgerEntry, ServiceRecord, Store, StoreError};
+use super::{JournalEntry, KeptDocument, LedgerEntry, ServiceRecord, Store, StoreError, Voucher};
 
 /// Small durable state, in memory.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub struct MemoryStore(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     session: u64,
-    desired: Option<Vec<u8>>,
+    desired: Option<KeptDocument>,
     applied: Option<String>,
     released: bool,
     ledger: BTreeMap<String, LedgerEntry>,
@@ -56,12 +56,19 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn desired(&self) -> Result<Option<Vec<u8>>, StoreError> {
+    fn desired(&self) -> Result<Option<KeptDocument>, StoreError> {
         Ok(self.state().desired.clone())
     }
 
-    fn set_desired(&self, document: Option<&[u8]>) -> Result<(), StoreError> {
-        self.writable()?.desired = document.map(<[u8]>::to_vec);
+    fn set_desired(&self, document: Option<&KeptDocument>) -> Result<(), StoreError> {
+        self.writable()?.desired = document.cloned();
+        Ok(())
+    }
+
+    fn set_voucher(&self, voucher: &Voucher) -> Result<(), StoreError> {
+        if let Some(kept) = &mut self.writable()?.desired {
+            kept.voucher = Some(voucher.clone());
+        }
         Ok(())
     }
 

@@ -10,6 +10,7 @@ mod memory;
 use serde::{Deserialize, Serialize};
 
 use super::host::ProcessIdentity;
+use crate::{model::PublicKey, wire::trust_v1::Envelope};
 
 pub use contents_folder::ContentsFolder;
 pub use contents_memory::MemoryContents;
@@ -24,10 +25,12 @@ pub trait Store: Send + Sync + 'static {
     /// Keeps it.
     fn set_last_session(&self, number: u64) -> Result<(), StoreError>;
 
-    /// Bytes of the document that is in force.
-    fn desired(&self) -> Result<Option<Vec<u8>>, StoreError>;
+    /// The document that is in force.
+    fn desired(&self) -> Result<Option<KeptDocument>, StoreError>;
     /// Replaces it; `None` after a release.
-    fn set_desired(&self, document: Option<&[u8]>) -> Result<(), StoreError>;
+    fn set_desired(&self, document: Option<&KeptDocument>) -> Result<(), StoreError>;
+    /// Replaces who vouches for it.
+    fn set_voucher(&self, voucher: &Voucher) -> Result<(), StoreError>;
 
     /// Revision that was carried out whole, last.
     fn applied(&self) -> Result<Option<String>, StoreError>;
@@ -57,6 +60,24 @@ pub trait Store: Send + Sync + 'static {
     /// Says what was lost, if the store was found damaged and begun anew; everything present then counts as
     /// adopted, and nothing is pruned. It is said until the first start after a revision was carried out whole.
     fn damage(&self) -> Option<String>;
+}
+
+/// The document that is in force.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeptDocument {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Who says that it is this node's; `None` where an agent of before signed documents kept it.
+    pub voucher: Option<Voucher>,
+}
+
+/// Who says that a document is a node's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Voucher {
+    /// The statement, signed.
+    pub envelope: Envelope,
+    /// Whose signature counted when it came.
+    pub signer: PublicKey,
 }
 
 /// What is known of a service.

@@ -158,11 +158,9 @@ fn spec_fault(question: &Question<'_>) -> Option<Finding> {
             let listed = listed(&first.cloned().collect::<Vec<Missing>>());
             Some(Finding::new("False", reason, listed))
         }
-        Rendering::Document(_) if question.known.is_unsupported() => {
-            let message = question.known.notice.as_ref().map(|n| n.message.clone()).unwrap_or_default();
-            Some(Finding::new("False", reasons::UNSUPPORTED_BY_AGENT, message))
+        Rendering::Document(_) => {
+            question.known.refusal().map(|refusal| Finding::new("False", &refusal.reason, &refusal.message))
         }
-        Rendering::Document(_) => None,
     }
 }
 

@@ -68,7 +68,9 @@ impl Known {
             held: held_revision.as_ref().map(ToString::to_string),
             applied: applied_revision.as_ref().map(ToString::to_string),
             progressing: *progressing,
-            in_trouble: resources.failed > 0 || services.iter().any(|s| is_trouble(s.state)) || is_unsupported(notice),
+            in_trouble: resources.failed > 0
+                || services.iter().any(|s| is_trouble(s.state))
+                || notice.as_ref().is_some_and(|notice| is_refusal(&notice.reason)),
             in_transition: services.iter().any(|s| is_transition(s.state)),
             resources: Some(ResourceStatus {
                 total: count(resources.total),
@@ -126,8 +128,9 @@ impl Known {
         self.notice.as_ref().filter(|notice| is_warning(&notice.reason))
     }
 
-    pub fn is_unsupported(&self) -> bool {
-        is_unsupported(&self.notice)
+    /// Why the agent takes no desired state at all.
+    pub fn refusal(&self) -> Option<&Notice> {
+        self.notice.as_ref().filter(|notice| is_refusal(&notice.reason))
     }
 }
 
@@ -143,8 +146,8 @@ fn config_failure(failures: &[FailureStatus]) -> Option<FailureStatus> {
     failures.iter().find(|f| !f.resource.starts_with("service ") && f.reason != reasons::DRIFTED).cloned()
 }
 
-fn is_unsupported(notice: &Option<Notice>) -> bool {
-    notice.as_ref().is_some_and(|notice| notice.reason == reasons::UNSUPPORTED_BY_AGENT)
+fn is_refusal(reason: &str) -> bool {
+    [reasons::UNSUPPORTED_BY_AGENT, reasons::UNTRUSTED_DOCUMENT].contains(&reason)
 }
 
 fn is_transition(state: ServicePhase) -> bool {

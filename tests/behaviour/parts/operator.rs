@@ -44,6 +44,7 @@ impl Operator {
             ("--namespaces", world.namespace.clone()),
             ("--operator-namespace", namespace.to_owned()),
             ("--authority-secret", format!("{release}-authority")),
+            ("--signing-keys-secret", format!("{release}-signing-keys")),
             ("--replica", format!("{release}-0")),
             ("--tunnel-listen", tunnel.to_string()),
             ("--tunnel-url", format!("wss://{tunnel}")),

@@ -12,11 +12,12 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use prost::Message as _;
 use redb::{Database, ReadableDatabase, Table};
 use serde::de::DeserializeOwned;
 
-use super::{JournalEntry, LedgerEntry, ServiceRecord, Store, StoreError};
-use crate::agent::host::machine;
+use super::{JournalEntry, KeptDocument, LedgerEntry, ServiceRecord, Store, StoreError, Voucher};
+use crate::{agent::host::machine, model::PublicKey, wire::trust_v1::Envelope};
 use beside::{lock, make_reserve, move_aside, release_reserve};
 use whole::{Definition, FORMAT, Fault, LEDGER, META, SERVICES, open_whole, rows};
 
@@ -205,12 +206,24 @@ impl Store for DiskStore {
         self.put("session", Some(&number))
     }
 
-    fn desired(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        self.bytes("desired")
+    fn desired(&self) -> Result<Option<KeptDocument>, StoreError> {
+        let Some(bytes) = self.bytes("desired")? else { return Ok(None) };
+        // What cannot be read vouches for nothing, and that is told where it is asked for.
+        let envelope = self.bytes("desired.envelope")?.and_then(|bytes| Envelope::decode(&bytes[..]).ok());
+        let signer = self.bytes("desired.signer")?.and_then(|bytes| PublicKey::try_from(&bytes[..]).ok());
+        let voucher = envelope.zip(signer).map(|(envelope, signer)| Voucher { envelope, signer });
+        Ok(Some(KeptDocument { bytes, voucher }))
     }
 
-    fn set_desired(&self, document: Option<&[u8]>) -> Result<(), StoreError> {
-        self.write(|tables| set(&mut tables.meta, "desired", document))
+    fn set_desired(&self, document: Option<&KeptDocument>) -> Result<(), StoreError> {
+        self.write(|tables| {
+            set(&mut tables.meta, "desired", document.map(|kept| &kept.bytes[..]))?;
+            vouch(&mut tables.meta, document.and_then(|kept| kept.voucher.as_ref()))
+        })
+    }
+
+    fn set_voucher(&self, voucher: &Voucher) -> Result<(), StoreError> {
+        self.write(|tables| vouch(&mut tables.meta, Some(voucher)))
     }
 
     fn applied(&self) -> Result<Option<String>, StoreError> {
@@ -265,6 +278,12 @@ impl Store for DiskStore {
 
 fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec(value).map_err(|e| StoreError(e.to_string()))
+}
+
+fn vouch(meta: &mut Table<'_, &'static str, &'static [u8]>, voucher: Option<&Voucher>) -> Result<(), redb::Error> {
+    let envelope = voucher.map(|voucher| voucher.envelope.encode_to_vec());
+    set(meta, "desired.envelope", envelope.as_deref())?;
+    set(meta, "desired.signer", voucher.map(|voucher| &voucher.signer.as_bytes()[..]))
 }
 
 fn set(table: &mut Table<'_, &'static str, &'static [u8]>, key: &str, value: Option<&[u8]>) -> Result<(), redb::Error> {

@@ -9,6 +9,7 @@ use crate::{
         store::{MemoryStore, Origin},
     },
     model::HostPath,
+    trust::{Sealed, SigningKey, seal},
 };
 
 fn entry(path: &str) -> LedgerEntry {
@@ -18,6 +19,11 @@ fn entry(path: &str) -> LedgerEntry {
 
 fn intent(path: &str) -> JournalEntry {
     JournalEntry { entry: entry(path), was_absent: true, digest: "00".into(), salt: String::new(), removal: false }
+}
+
+fn voucher() -> Voucher {
+    let key = SigningKey::generate().expect("a key");
+    Voucher { envelope: seal(Sealed::Statement, b"statement".to_vec(), &key), signer: key.public() }
 }
 
 fn each_kind(behaviour: impl Fn(&dyn Store)) {
@@ -30,14 +36,23 @@ fn each_kind(behaviour: impl Fn(&dyn Store)) {
 fn what_is_kept_is_given_back() {
     each_kind(|store| {
         assert_eq!((store.last_session(), store.desired(), store.applied()), (Ok(0), Ok(None), Ok(None)));
+        let document = KeptDocument { bytes: b"doc".to_vec(), voucher: None };
         store.set_last_session(7).expect("session");
-        store.set_desired(Some(b"doc")).expect("desired");
+        store.set_desired(Some(&document)).expect("desired");
         store.set_applied(Some("ab")).expect("applied");
         store.set_released(true).expect("released");
         assert_eq!(store.last_session(), Ok(7));
-        assert_eq!(store.desired(), Ok(Some(b"doc".to_vec())));
+        assert_eq!(store.desired(), Ok(Some(document.clone())));
         assert_eq!(store.applied(), Ok(Some("ab".into())));
         assert_eq!(store.released(), Ok(true));
+        let voucher = voucher();
+        store.set_voucher(&voucher).expect("voucher");
+        let vouched = KeptDocument { voucher: Some(voucher), ..document.clone() };
+        assert_eq!(store.desired(), Ok(Some(vouched.clone())));
+        store.set_desired(Some(&document)).expect("desired");
+        assert_eq!(store.desired(), Ok(Some(document)), "nobody vouches for it any more");
+        store.set_desired(Some(&vouched)).expect("desired");
+        assert_eq!(store.desired(), Ok(Some(vouched)));
         store.set_desired(None).expect("desired");
         assert_eq!(store.desired(), Ok(None));
     });
