@@ -30,7 +30,10 @@ struct Server {
 
 impl Server {
     fn answer(&mut self, method: &Method, body: Value) -> (StatusCode, Value) {
-        let status = |code: StatusCode| (code, json!({"kind": "Status", "status": "Failure", "code": code.as_u16()}));
+        let status = |code: StatusCode| {
+            let reason = if code == StatusCode::NOT_FOUND { "NotFound" } else { "Conflict" };
+            (code, json!({"kind": "Status", "status": "Failure", "reason": reason, "code": code.as_u16()}))
+        };
         if method != Method::GET
             && let Some(meddle) = self.meddles.take()
         {

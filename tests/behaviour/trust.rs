@@ -64,7 +64,9 @@ async fn a_stored_document_that_is_altered_or_another_nodes_is_not_put_in_force_
 
     agent.start();
     link.mend();
-    node.until_ready().await;
+    let is_applied =
+        |status: &Value| status["heldRevision"] != Value::Null && status["appliedRevision"] == status["heldRevision"];
+    agent.until_status("it is in force again", is_applied).await;
     agent.kill();
     assert_eq!(kept(&agent).bytes, genuine.bytes);
     assert!(is_alive(pid), "the same process all along");
