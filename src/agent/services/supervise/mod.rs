@@ -1,4 +1,4 @@
-//! The supervisor's task: waits for what happens, has [`super::step`] decide, and [`hands`] carry it out.
+//! The supervisor's task: waits for what happens, has [`super::step`] decide, and `hands` carry it out.
 //! Does IO through `ServiceControl` and the store. Its end stops no service.
 
 mod deeds;
