@@ -17,6 +17,7 @@ use windlass::{
         },
         place::{Place, Thing},
         plan::Standing,
+        policy::Policy,
         product::Product,
         store::{JournalEntry, LedgerEntry, MemoryContents, MemoryStore, Origin, Store},
     },
@@ -60,7 +61,14 @@ impl Machine {
 }
 
 fn agent(host: &Arc<MemoryHost>, store: &Arc<MemoryStore>, contents: &Arc<MemoryContents>) -> Converger {
-    Converger::open(host.clone(), store.clone(), contents.clone(), Arc::new(CrashPoint::default())).expect("open")
+    Converger::open(
+        host.clone(),
+        store.clone(),
+        contents.clone(),
+        Arc::new(CrashPoint::default()),
+        Arc::new(Policy::Unrestricted),
+    )
+    .expect("open")
 }
 
 fn place(package: &Package) -> Place {

@@ -97,6 +97,16 @@ fn bad_input_ends_with_2_and_says_what_was_expected() {
 }
 
 #[test]
+fn the_policy_in_the_documents_is_the_one_that_the_agent_prints_and_reads() {
+    use windlass::agent::policy::file::{EXAMPLE, parse};
+    let text = read("docs/policy.md");
+    let example = text.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    assert!(example == EXAMPLE, "docs/policy.md does not hold what `windlass-agent policy example` prints");
+    parse(EXAMPLE).expect("a policy");
+    parse(&read("examples/policy/linux-press.yaml")).expect("a policy");
+}
+
+#[test]
 fn every_setting_of_the_service_is_documented() {
     use windlass::agent::service::parameters::{ENROLLMENT_FILE, PARAMETERS};
     let text = read("docs/windows.md");

@@ -17,6 +17,7 @@ use windlass::{
         contents::Contents,
         host::{Host, ServiceControl, memory::MemoryHost, memory_services::MemoryServices},
         link::{LinkSettings, LinkState, Unenrolled},
+        policy::Policy,
         proxies::Proxies,
         run::{Settings, run},
         store::{MemoryContents, MemoryStore, Store},
@@ -77,6 +78,7 @@ impl Agent {
             link,
             artifacts: ArtifactSettings { max_bytes: 0, random: rand::random },
             drift_period: Duration::from_secs(3600),
+            policy: Arc::new(|| Policy::Unrestricted),
             link_state: LinkState::channel(),
             local: None,
             node: Arc::new(|| None),
@@ -113,8 +115,14 @@ pub async fn idle_figures(fleet: &Fleet, idle: Duration) -> Result<Vec<Row>> {
     let binary = Path::new(env!("CARGO_BIN_EXE_windlass-agent"));
     let dir = tempfile::tempdir()?;
     let enrollment = fleet.real_node(dir.path()).await?;
+    // The fleet's service has no account, and so runs as the agent does.
+    let policy = dir.path().join("policy.yaml");
+    let rules = "apiVersion: edge.windlass.dev/v1alpha1\nkind: LocalPolicy\nservices: {accounts: ['*', root]}\n";
+    std::fs::write(&policy, rules)?;
     let process = Command::new(binary)
         .arg("run")
+        .arg("--policy")
+        .arg(policy)
         .arg("--state-dir")
         .arg(dir.path().join("state"))
         .arg("--enrollment")

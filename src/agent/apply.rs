@@ -16,6 +16,7 @@ use super::{
     observe::{State, look},
     place::Thing,
     plan::{Action, Deed},
+    policy::Policy,
     product::Product,
     retry::Trouble,
     store::{JournalEntry, LedgerEntry, Origin, Store, StoreError},
@@ -31,6 +32,8 @@ pub struct Ground<'g> {
     pub store: &'g dyn Store,
     /// Where bytes come from.
     pub contents: &'g dyn Contents,
+    /// What may be done at all.
+    pub policy: &'g Policy,
     /// For tests of crashes.
     pub crash: &'g CrashPoint,
 }
@@ -70,7 +73,7 @@ impl CrashPoint {
     }
 }
 
-/// Carries out one action.
+/// Carries out one action, if the node's own policy allows it: there is no other way from a plan to the machine.
 pub fn carry_out(
     ground: Ground<'_>,
     ledger: &mut BTreeMap<String, LedgerEntry>,
@@ -79,6 +82,9 @@ pub fn carry_out(
     let identity = action.place().identity();
     if action.deed == Deed::Note {
         return Ok(settle(ground, ledger, &identity, action.afterwards.as_ref())?);
+    }
+    if let Err(refusal) = ground.policy.check_deed(&action.thing, &action.deed) {
+        return Err(Undone::Trouble(refusal.into()));
     }
     ground.store.set_journal(&intent(ledger.get(&identity), action))?;
     ground.crash.step();
@@ -113,7 +119,9 @@ fn find_out(ground: Ground<'_>, ledger: &mut BTreeMap<String, LedgerEntry>, begu
     let Some(journal) = ground.store.journal()? else { return Ok(()) };
     let thing = &journal.entry.thing;
     let identity = thing.place().identity();
-    if let (Thing::File(path), false) = (thing, journal.removal) {
+    if let (Thing::File(path), false) = (thing, journal.removal)
+        && ground.policy.check_beside(path).is_ok()
+    {
         // It could hold a secret. If it cannot be removed now, the next write of that file does it.
         let _ = ground.host.discard_interrupted(path);
     }

@@ -17,6 +17,7 @@ use super::{
     host::{Host, Reason},
     observe::{Observed, observe},
     plan::{Availability, Deed, Plan, Situation, Standing, plan},
+    policy::Policy,
     retry::{Retries, Trouble},
     store::{LedgerEntry, Store, StoreError},
 };
@@ -28,6 +29,7 @@ pub struct Converger {
     store: Arc<dyn Store>,
     contents: Arc<dyn Contents>,
     crash: Arc<CrashPoint>,
+    policy: Arc<Policy>,
     ledger: BTreeMap<String, LedgerEntry>,
     retries: Retries,
     /// An action was begun that could not be settled.
@@ -74,9 +76,11 @@ impl Converger {
         store: Arc<dyn Store>,
         contents: Arc<dyn Contents>,
         crash: Arc<CrashPoint>,
+        policy: Arc<Policy>,
     ) -> Result<Self, StoreError> {
         let ledger = store.ledger()?.into_iter().collect();
-        let mut converger = Self { host, store, contents, crash, ledger, retries: Retries::default(), unsettled: true };
+        let (retries, unsettled) = (Retries::default(), true);
+        let mut converger = Self { host, store, contents, crash, policy, ledger, retries, unsettled };
         converger.settle()?;
         Ok(converger)
     }
@@ -129,8 +133,8 @@ impl Converger {
                 }
                 begun += 1;
                 debug!(thing = %action.thing, deed = action.deed.word());
-                match carry_out(ground(&self.host, &self.store, &self.contents, &self.crash), &mut self.ledger, action)
-                {
+                let ground = ground(&self.host, &self.store, &self.contents, &self.policy, &self.crash);
+                match carry_out(ground, &mut self.ledger, action) {
                     Ok(()) => self.retries.worked(&identity),
                     Err(Undone::Trouble(trouble)) => {
                         // Once for each trouble, not for each time it is tried again.
@@ -154,6 +158,12 @@ impl Converger {
                 observed.refresh(self.host.as_ref(), &place);
             }
         }
+    }
+
+    /// What is allowed from now on. What was refused before is tried at once.
+    pub fn set_policy(&mut self, policy: Arc<Policy>) {
+        self.policy = policy;
+        self.retries.hasten(Reason::DeniedByLocalPolicy);
     }
 
     /// Files in use may have been let go: they are tried again in the next pass.
@@ -214,6 +224,7 @@ impl Converger {
             ledger: &self.ledger,
             ledger_lost,
             contents,
+            policy: &self.policy,
             retries: &self.retries,
             now,
         }))
@@ -221,7 +232,7 @@ impl Converger {
 
     fn settle(&mut self) -> Result<(), StoreError> {
         if self.unsettled {
-            recover(ground(&self.host, &self.store, &self.contents, &self.crash), &mut self.ledger)?;
+            recover(ground(&self.host, &self.store, &self.contents, &self.policy, &self.crash), &mut self.ledger)?;
             self.unsettled = false;
         }
         Ok(())
@@ -249,7 +260,12 @@ impl Converger {
         });
         for (entry, standing) in entries.iter().zip(&plan.standings) {
             let Standing::Failed(trouble) = standing else { continue };
-            if self.retries.last(&entry.identity, &entry.wish, now).is_none_or(|(_, due)| due) {
+            let last = self.retries.last(&entry.identity, &entry.wish, now);
+            let is_denied = trouble.reason == Reason::DeniedByLocalPolicy.as_str();
+            if is_denied && last.is_none_or(|(last, _)| last != trouble) {
+                warn!(thing = %entry.thing(), reason = trouble.reason, trouble.message);
+            }
+            if last.is_none_or(|(_, due)| due) {
                 self.retries.failed(&entry.identity, &entry.wish, trouble.clone(), now);
             }
         }
@@ -260,7 +276,8 @@ fn ground<'g>(
     host: &'g Arc<dyn Host>,
     store: &'g Arc<dyn Store>,
     contents: &'g Arc<dyn Contents>,
+    policy: &'g Policy,
     crash: &'g CrashPoint,
 ) -> Ground<'g> {
-    Ground { host: host.as_ref(), store: store.as_ref(), contents: contents.as_ref(), crash }
+    Ground { host: host.as_ref(), store: store.as_ref(), contents: contents.as_ref(), policy, crash }
 }

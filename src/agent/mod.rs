@@ -22,6 +22,7 @@ pub mod logging;
 pub mod observe;
 pub mod place;
 pub mod plan;
+pub mod policy;
 pub mod product;
 pub mod proxies;
 pub mod receipt;

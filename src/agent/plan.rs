@@ -11,6 +11,7 @@ use super::{
     entries::Entry,
     observe::Observed,
     place::{Place, Thing},
+    policy::Policy,
     product::Product,
     retry::{Retries, Trouble},
     store::LedgerEntry,
@@ -32,6 +33,8 @@ pub struct Situation<'s> {
     pub ledger_lost: bool,
     /// Contents of the document; one that is not here is on its way.
     pub contents: &'s BTreeMap<Digest, Availability>,
+    /// What the node itself allows.
+    pub policy: &'s Policy,
     /// What did not work.
     pub retries: &'s Retries,
     /// Since the agent's start.

@@ -7,7 +7,9 @@ use super::{
     converge::Outcome,
     entries::{Entry, Wanted},
     held::Held,
+    host::HostError,
     plan::Standing,
+    policy::Policy,
     services::{ServiceInputs, ServiceReports},
 };
 use crate::model::{
@@ -33,6 +35,8 @@ pub struct Known<'k> {
     pub facts: &'k NodeFacts,
     /// Why a document is not in force that came or was kept.
     pub refused: Option<&'k str>,
+    /// What the node itself allows.
+    pub policy: &'k Policy,
     /// What the store was found to have lost.
     pub damage: Option<&'k str>,
     /// Why nothing can be journaled at present.
@@ -48,7 +52,11 @@ impl Known<'_> {
         let Some(held) = self.held else { return false };
         let is_done = |standing: &Standing| matches!(standing, Standing::InPlace | Standing::Drifted(_));
         let all = self.outcome.is_some_and(|outcome| outcome.finished && self.standings(outcome).all(is_done));
-        all && self.are_services_told() && held.lacking().is_empty() && !held.document.suspended
+        all && self.are_services_told() && !self.changes_nothing(held)
+    }
+
+    fn changes_nothing(&self, held: &Held) -> bool {
+        held.document.suspended || !held.lacking().is_empty() || self.policy.unusable().is_some()
     }
 
     fn are_services_told(&self) -> bool {
@@ -56,7 +64,7 @@ impl Known<'_> {
     }
 
     fn is_progressing(&self, held: &Held) -> bool {
-        if held.document.suspended || !held.lacking().is_empty() {
+        if self.changes_nothing(held) {
             return false;
         }
         let Some(outcome) = self.outcome else { return true };
@@ -85,8 +93,19 @@ impl Known<'_> {
 
 /// Says it.
 pub fn report(known: &Known<'_>) -> Report {
-    let Known { held, outcome, inputs: _, services, to_come: _, applied, facts, refused: _, damage: _, unwritable: _ } =
-        known;
+    let Known {
+        held,
+        outcome,
+        inputs: _,
+        services,
+        to_come: _,
+        applied,
+        facts,
+        refused: _,
+        policy: _,
+        damage: _,
+        unwritable: _,
+    } = known;
     let Some(held) = held else {
         return Report { facts: (*facts).clone(), notice: notice(known), ..Report::default() };
     };
@@ -117,6 +136,10 @@ pub fn report(known: &Known<'_>) -> Report {
             reason: service.reason.clone(),
             message: service.message.clone(),
         });
+    }
+    for (name, HostError { reason, message }) in &services.leftovers {
+        let (resource, reason) = (format!("service {name}"), reason.as_str().to_owned());
+        failures.push(Failure { resource, reason, message: message.clone() });
     }
     failures.truncate(MOST_FAILURES);
     Report {
@@ -169,6 +192,9 @@ fn notice(known: &Known<'_>) -> Option<Notice> {
     }
     if let Some(why) = known.unwritable {
         return say("StoreUnwritable", format!("nothing can be journaled, so nothing is changed: {why}"));
+    }
+    if let Some(why) = known.policy.unusable() {
+        return say("PolicyUnusable", format!("the local policy cannot be used, so nothing is changed: {why}"));
     }
     if let Some(what) = known.damage {
         return say("StoreDamaged", what.to_owned());

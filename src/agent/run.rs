@@ -18,7 +18,7 @@ use super::{
     link::{self, LinkEnds, LinkSettings, LinkState},
     local::{self, AgentStatus, Incoming},
     services::{ServiceInputs, ServiceReports, supervise},
-    state_loop::{StateEnds, StateLoop},
+    state_loop::{ReadPolicy, StateEnds, StateLoop},
     store::{Store, StoreError},
 };
 use crate::model::{NodeId, Report};
@@ -31,6 +31,8 @@ pub struct Settings {
     pub artifacts: ArtifactSettings,
     /// How often drift is looked for.
     pub drift_period: Duration,
+    /// Reads what the node itself allows, at each look.
+    pub policy: ReadPolicy,
     /// Where the link says what it is doing.
     pub link_state: watch::Sender<LinkState>,
     /// Connections of programs on this machine; `None` to answer none.
@@ -67,7 +69,7 @@ pub async fn run(
     contents: Arc<dyn Contents>,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
-    let Settings { link, artifacts, drift_period, link_state, local, node, machine_stops, crash } = settings;
+    let Settings { link, artifacts, drift_period, policy, link_state, local, node, machine_stops, crash } = settings;
     let features = host.features();
     let (held, refused) = match Held::load(store.as_ref(), features, link.believed().as_ref())? {
         Loaded::Held(held) => (Some(Arc::from(held)), None),
@@ -92,6 +94,7 @@ pub async fn run(
         refused,
         arrived: arrived.clone(),
         failing,
+        policy,
         services: service_reports,
         wanted: wanted_in,
         artifacts: artifacts_in,

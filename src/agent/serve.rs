@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -18,8 +18,10 @@ use super::{
     host::{Host, machine},
     identity::{IdentityError, IdentityFolder},
     link::{LinkSettings, LinkStartError, LinkState, Unenrolled},
+    policy::load::PolicyFile,
     proxies::Proxies,
     run::{RunError, Settings, run},
+    scm::wrapped::HOST,
     store::{ContentsFolder, DiskStore, OpenError, Store, StoreError},
 };
 use crate::{model::Revision, trust};
@@ -30,6 +32,8 @@ pub struct MachineSettings {
     pub state_dir: PathBuf,
     /// `enrollment.yaml`, if there is to be one.
     pub enrollment: Option<PathBuf>,
+    /// What the machine's administrator allows; without it, where this machine has such.
+    pub policy: Option<PathBuf>,
     /// What it does while it cannot enroll.
     pub unenrolled: Unenrolled,
     /// How often drift is looked for.
@@ -82,7 +86,8 @@ pub enum ServeError {
 
 /// Runs until one of `stops`. `ready` is called once everything on this machine is open and before any network.
 pub async fn serve(settings: MachineSettings, stops: Stops, ready: impl FnOnce()) -> Result<(), ServeError> {
-    let MachineSettings { state_dir, enrollment, unenrolled, drift_period, max_artifact_bytes, crash } = settings;
+    let MachineSettings { state_dir, enrollment, policy, unenrolled, drift_period, max_artifact_bytes, crash } =
+        settings;
     let store = DiskStore::open(&state_dir)?;
     let contents = ContentsFolder::open(state_dir.join("contents"))?;
     if store.damage().is_some() && store.applied()?.is_none() {
@@ -95,6 +100,7 @@ pub async fn serve(settings: MachineSettings, stops: Stops, ready: impl FnOnce()
         version = env!("CARGO_PKG_VERSION"), state_dir = %state_dir.display(),
         node = node().map(|node| node.to_string()), revision, "windlass-agent starts"
     );
+    let policy = policy_of(&state_dir, policy, enrollment.as_deref());
     let proxies = Proxies::from_env();
     let (clock, random) = (SystemTime::now, rand::random);
     let link = LinkSettings::prepare(&state_dir, enrollment, unenrolled, proxies, clock, random, trust::fresh_nonce)?;
@@ -106,6 +112,7 @@ pub async fn serve(settings: MachineSettings, stops: Stops, ready: impl FnOnce()
         link,
         artifacts: ArtifactSettings { max_bytes: max_artifact_bytes, random: rand::random },
         drift_period,
+        policy: Arc::new(move || policy.read()),
         link_state: LinkState::channel(),
         local: Some(local),
         node: Arc::new(node),
@@ -119,4 +126,13 @@ pub async fn serve(settings: MachineSettings, stops: Stops, ready: impl FnOnce()
     run(settings, host, services, store, contents, stops.agent).await?;
     info!("stopped");
     Ok(())
+}
+
+/// The policy's file, with what no policy gives away: what the agent keeps, what it is run with, and itself.
+pub fn policy_of(state_dir: &Path, file: Option<PathBuf>, enrollment: Option<&Path>) -> PolicyFile {
+    let program = std::env::current_exe().ok();
+    let beside = program.as_ref().map(|program| program.with_file_name(HOST));
+    let own = [Some(state_dir), enrollment, program.as_deref(), beside.as_deref()];
+    let file = file.unwrap_or_else(|| machine::policy_file(state_dir));
+    PolicyFile::new(&file, &own.into_iter().flatten().collect::<Vec<_>>())
 }

@@ -25,15 +25,16 @@ use super::{
     converge::{Converger, Outcome},
     entries::{Entry, Wanted, entries},
     held::Held,
-    host::{Host, Watch},
+    host::{Host, HostError, Reason, Watch},
     plan::Standing,
+    policy::Policy,
     report::{Known, report},
     retry::Trouble,
     services::{ServiceInputs, ServiceReports, release::to_come},
     store::{Store, StoreError},
 };
 use crate::model::{
-    Artifact, Content, DesiredState, Digest, HostPath, NodeFacts, RegistryKey, Report, Revision, Source,
+    Artifact, Content, DesiredState, Digest, HostPath, NodeFacts, RegistryKey, Report, Revision, Service, Source,
 };
 
 /// Where the state loop meets the agent's other loops.
@@ -46,6 +47,8 @@ pub struct StateEnds {
     pub arrived: Arc<Notify>,
     /// Artifacts that cannot be had.
     pub failing: watch::Receiver<Arc<BTreeMap<Digest, Trouble>>>,
+    /// What the node itself allows, asked at each look.
+    pub policy: ReadPolicy,
     /// What the supervisor says.
     pub services: watch::Receiver<Arc<ServiceReports>>,
     /// Contents that are lacking.
@@ -57,6 +60,9 @@ pub struct StateEnds {
     /// How the node stands.
     pub report: watch::Sender<Arc<Report>>,
 }
+
+/// Reads the node's own policy. Blocks.
+pub type ReadPolicy = Arc<dyn Fn() -> Policy + Send + Sync>;
 
 /// A change that is done within this time is told once, when it is done.
 const TELL_OF_PROGRESS_AFTER: Duration = Duration::from_millis(500);
@@ -80,6 +86,10 @@ pub struct StateLoop {
     contents: Arc<dyn Contents>,
     facts: NodeFacts,
     drift_period: Duration,
+    /// As it was read last.
+    policy: Arc<Policy>,
+    /// Services of the document that it refuses, by `ServiceName::identity`.
+    refused: BTreeMap<String, HostError>,
     ends: StateEnds,
     started: Instant,
     held: Option<Arc<Held>>,
@@ -111,8 +121,13 @@ impl StateLoop {
         if let Some(what) = &damage {
             error!(what, "StoreDamaged");
         }
-        let (opened, kept, held) = (host.clone(), store.clone(), contents.clone());
-        let converger = blocking(move || Converger::open(opened, kept, held, crash)).await?;
+        let (opened, kept, held, read) = (host.clone(), store.clone(), contents.clone(), ends.policy.clone());
+        let opening = move || {
+            let policy = Arc::new(read());
+            Ok((Converger::open(opened, kept, held, crash, policy.clone())?, policy))
+        };
+        let (converger, policy) = blocking(opening).await?;
+        tell_of(&policy);
         Ok(Self {
             converger: Some(converger),
             host,
@@ -122,6 +137,8 @@ impl StateLoop {
             contents,
             facts,
             drift_period,
+            policy,
+            refused: BTreeMap::new(),
             ends,
             started: Instant::now(),
             held: None,
@@ -221,17 +238,25 @@ impl StateLoop {
             return Some(Err(StoreError("the last pass did not come back".to_owned())));
         };
         let now = self.started.elapsed();
+        let (read_policy, before) = (self.ends.policy.clone(), self.policy.clone());
         let stop = Arc::new(AtomicBool::new(false));
         let store = self.store.clone();
         let told = stop.clone();
         let (host, changed, watched) = (self.host.clone(), self.changed.clone(), std::mem::take(&mut self.watch));
         let mut work = spawn_blocking(move || {
             watched.end();
+            let policy = Some(read_policy()).filter(|policy| *policy != *before).map_or(before, |policy| {
+                let policy = Arc::new(policy);
+                tell_of(&policy);
+                converger.set_policy(policy.clone());
+                policy
+            });
+            let refused = held.as_deref().map(|held| refused(&held.document, &policy, &*host)).unwrap_or_default();
             // Before the first look, so that no change falls between.
             let keys = held.as_deref().map(|held| keys(&held.document)).unwrap_or_default();
             let mut watch = host.watch(&keys, changed.clone());
             let ended = match held {
-                Some(held) if held.document.suspended || !held.lacking().is_empty() => {
+                Some(held) if held.document.suspended || !held.lacking().is_empty() || policy.unusable().is_some() => {
                     converger.survey(&held.document, now).map(Some)
                 }
                 Some(held) => converger.pass(&held.document, &failing, now, &|| told.load(Ordering::Relaxed)).map(Some),
@@ -246,7 +271,7 @@ impl StateLoop {
                 watch.end();
                 watch = host.watch(&keys, changed);
             }
-            (converger, watch, ended)
+            (converger, watch, ended, policy, refused)
         });
         let out_of_time = async {
             shutdown.cancelled().await;
@@ -272,13 +297,23 @@ impl StateLoop {
             }
         };
         Some(match ended {
-            Ok((converger, watch, ended)) => {
+            Ok((converger, watch, ended, policy, refused)) => {
                 self.converger = Some(converger);
-                self.watch = watch;
+                self.tell_refused(&refused);
+                (self.watch, self.policy, self.refused) = (watch, policy, refused);
                 ended
             }
             Err(error) => Err(StoreError(error.to_string())),
         })
+    }
+
+    /// Once for each refusal.
+    fn tell_refused(&self, refused: &BTreeMap<String, HostError>) {
+        for (service, HostError { message, .. }) in
+            refused.iter().filter(|(id, why)| self.refused.get(*id) != Some(why))
+        {
+            warn!(service, message, "is not allowed");
+        }
     }
 
     /// Says which contents and artifacts are lacking.
@@ -318,7 +353,12 @@ impl StateLoop {
     fn needs(&self, digest: &Digest) -> bool {
         let Some(outcome) = &self.outcome else { return false };
         outcome.entries.iter().zip(&outcome.plan.standings).any(|(entry, standing)| {
-            entry.content() == Some(*digest) && matches!(standing, Standing::Pending | Standing::Failed(_))
+            let is_to_come = match standing {
+                Standing::Pending => true,
+                Standing::Failed(trouble) => trouble.reason != Reason::DeniedByLocalPolicy.as_str(),
+                Standing::InPlace | Standing::Drifted(_) => false,
+            };
+            entry.content() == Some(*digest) && is_to_come
         })
     }
 
@@ -351,6 +391,8 @@ impl StateLoop {
             files_in_place,
             files,
             files_to_release,
+            policy: self.policy.clone(),
+            refused: self.refused.clone(),
         });
     }
 
@@ -420,6 +462,7 @@ impl StateLoop {
             applied: self.applied.as_ref(),
             facts: &self.facts,
             refused,
+            policy: &self.policy,
             damage: self.damage.as_deref(),
             unwritable: self.unwritable.as_deref(),
         }
@@ -445,6 +488,24 @@ impl StateLoop {
             Ok(()) => self.discarded_for = Some(held.digest),
             Err(error) => warn!(%error, "cannot discard contents that are no longer needed"),
         }
+    }
+}
+
+/// Services of the document that the policy does not allow, and why.
+fn refused(document: &DesiredState, policy: &Policy, host: &dyn Host) -> BTreeMap<String, HostError> {
+    if policy.unusable().is_some() {
+        return BTreeMap::new();
+    }
+    let check = |service: &Service| policy.check_service(service, &host.runs_as(service)).err();
+    let refused = document.services.iter().filter_map(|s| Some((s.name.identity(), check(s)?.into())));
+    refused.collect()
+}
+
+fn tell_of(policy: &Policy) {
+    match policy {
+        Policy::InForce(rules) => info!(file = rules.file, given = rules.is_given, "the local policy is in force"),
+        Policy::Unusable(why) => error!(why, "the local policy cannot be used, so nothing is changed"),
+        Policy::Unrestricted => {}
     }
 }
 

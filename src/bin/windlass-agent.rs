@@ -13,7 +13,8 @@ use windlass::agent::{
     host::machine,
     link::Unenrolled,
     logging::{self, LogFormat},
-    serve::{MachineSettings, Stops, serve},
+    policy,
+    serve::{MachineSettings, Stops, policy_of, serve},
     service::{self, Install, verbs::VerbError},
     status::{ask, text},
 };
@@ -37,6 +38,10 @@ enum Verb {
     /// answers.
     #[command(args_override_self = true)]
     Status(Status),
+    /// Shows what the cloud may do on this machine, or checks a file that says so.
+    ///
+    /// Exits with 1 where the file cannot be used, or is no policy.
+    Policy(PolicyArgs),
     /// Installs the agent as a service that starts with the machine, and starts it.
     ///
     /// Run as administrator. Like the other verbs of the service it exits with 0, or with the Win32 code that it
@@ -69,6 +74,35 @@ struct StateDir {
 }
 
 #[derive(Args)]
+struct PolicyPlace {
+    /// What the machine's administrator lets the cloud do here; without the file, as built in
+    /// [default: /etc/windlass/policy.yaml, on Windows policy.yaml in the state directory].
+    #[arg(long, env = "WINDLASS_POLICY", value_name = "FILE")]
+    policy: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct PolicyArgs {
+    #[command(subcommand)]
+    verb: Option<PolicyVerb>,
+    #[command(flatten)]
+    place: PolicyPlace,
+    #[command(flatten)]
+    state_dir: StateDir,
+}
+
+#[derive(Subcommand)]
+enum PolicyVerb {
+    /// Prints a policy with comments.
+    Example,
+    /// Says whether a file is a policy, wherever it lies.
+    Check {
+        /// Which.
+        file: PathBuf,
+    },
+}
+
+#[derive(Args)]
 struct Run {
     /// As the service control manager's child.
     #[arg(long, hide = true)]
@@ -79,6 +113,8 @@ struct Run {
     /// identity; one with a new token replaces the identity.
     #[arg(long, env = "WINDLASS_ENROLLMENT", value_name = "FILE")]
     enrollment: Option<PathBuf>,
+    #[command(flatten)]
+    policy: PolicyPlace,
     /// How often the machine is looked at for changes that others made, in seconds.
     #[arg(
         long,
@@ -150,6 +186,7 @@ fn main() -> ExitCode {
         Verb::Run(args) if args.service => service::run(Box::new(|stops, ready| run_service(args, stops, ready))),
         Verb::Run(args) => return exit(run_at_console(args).map(|()| ExitCode::SUCCESS)),
         Verb::Status(args) => return exit(show_status(&args)),
+        Verb::Policy(args) => return exit(show_policy(args)),
         Verb::Install(args) => service::install(&Install {
             names_state_dir: args.state_dir.state_dir != machine::state_dir(),
             state_dir: args.state_dir.state_dir,
@@ -233,6 +270,7 @@ fn settings(args: Run, enrollment: Option<PathBuf>, unenrolled: Unenrolled) -> M
     MachineSettings {
         state_dir: args.state_dir.state_dir,
         enrollment,
+        policy: args.policy.policy,
         unenrolled,
         drift_period: Duration::from_secs(args.drift_period_seconds),
         max_artifact_bytes: args.max_artifact_bytes,
@@ -266,6 +304,22 @@ fn show_status(args: &Status) -> anyhow::Result<ExitCode> {
         Output::Text => print!("{}", text(&status, SystemTime::now())),
     }
     Ok(if status.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn show_policy(PolicyArgs { verb, place, state_dir }: PolicyArgs) -> anyhow::Result<ExitCode> {
+    match verb {
+        None => {
+            let policy = policy_of(&state_dir.state_dir, place.policy, None).read();
+            print!("{}", policy.text().map_err(|why| anyhow!("{why}; the agent changes nothing"))?);
+        }
+        Some(PolicyVerb::Example) => print!("{}", policy::file::EXAMPLE),
+        Some(PolicyVerb::Check { file }) => {
+            let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+            policy::file::parse(&text).map_err(|why| anyhow!("{}: {why}", file.display()))?;
+            println!("{} is well-formed", file.display());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn ask_agent(state_dir: &Path) -> anyhow::Result<windlass::agent::local::AgentStatus> {

@@ -64,6 +64,10 @@ reasons! {
     STORE_DAMAGED = "StoreDamaged";
     /// The agent cannot write to its store, and changes nothing until it can.
     STORE_UNWRITABLE = "StoreUnwritable";
+    /// The machine's administrator does not allow what the spec asks for.
+    DENIED_BY_LOCAL_POLICY = "DeniedByLocalPolicy";
+    /// The machine's local policy cannot be used, and the agent changes nothing until it can.
+    POLICY_UNUSABLE = "PolicyUnusable";
     /// RebootPending: the machine waits for a restart.
     REBOOT_REQUIRED = "RebootRequired";
     /// RebootPending is False.

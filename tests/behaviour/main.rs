@@ -13,6 +13,7 @@ mod enrollment;
 mod failures;
 mod offline;
 mod ownership;
+mod policy;
 mod references;
 mod schema;
 mod services;

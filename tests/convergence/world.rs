@@ -16,6 +16,7 @@ use windlass::{
         host::memory::{MemoryHost, MemoryNode},
         place::Place,
         plan::Standing,
+        policy::Policy,
         store::{
             JournalEntry, KeptDocument, LedgerEntry, MemoryContents, MemoryStore, Origin, ServiceRecord, Store,
             StoreError, Voucher,
@@ -143,7 +144,13 @@ impl World {
         if self.agent.is_none() {
             let store = Arc::new(FusedStore { store: self.store.clone(), host: self.host.clone() });
             let crash = Arc::new(CrashPoint::default());
-            self.agent = Some(Converger::open(self.host.clone(), store, self.contents.clone(), crash)?);
+            self.agent = Some(Converger::open(
+                self.host.clone(),
+                store,
+                self.contents.clone(),
+                crash,
+                Arc::new(Policy::Unrestricted),
+            )?);
         }
         let agent = self.agent.as_mut().expect("started");
         agent.pass(&self.desired, &BTreeMap::new(), self.now, &|| false)

@@ -224,6 +224,12 @@ fn failed() -> Report {
     }
 }
 
+fn denied(resource: &str) -> Report {
+    let message = format!("403: {resource} is denied by the local policy");
+    let failure = Failure { resource: resource.into(), reason: "DeniedByLocalPolicy".into(), message };
+    Report { failures: vec![failure], ..failed() }
+}
+
 fn applying(text: &str) -> Report {
     Report { held_revision: Some(revision(text)), progressing: true, ..report("one") }
 }
@@ -404,6 +410,23 @@ pub fn cases() -> Vec<Case> {
         case("the agent cannot write and a change is to come", ready().respecified(Rendering::Document(document("two"))).written().later(61).reports(Report { held_revision: Some(revision("two")), ..noticed("StoreUnwritable") }),
             ["False StoreUnwritable", "True StoreUnwritable", "False NoObstacle", "True Enrolled", "True SessionUp", "False StoreUnwritable", "True ServicesReady"],
             (true, Some("StoreUnwritable"), None), "Progressing"),
+        case("the machine's policy denies a file", ready().reports(denied("file /etc/press.yaml")),
+            ["False DeniedByLocalPolicy", "False DeniedByLocalPolicy", "True DeniedByLocalPolicy", "True Enrolled", "True SessionUp", "False DeniedByLocalPolicy", "True ServicesReady"],
+            (true, Some("DeniedByLocalPolicy"), Some(60)), "Degraded"),
+        case("the machine's policy denies the removal of a service", ready().reports(Report { resources: report("one").resources, ..denied("service oven") }),
+            ["False DeniedByLocalPolicy", "False DeniedByLocalPolicy", "True DeniedByLocalPolicy", "True Enrolled", "True SessionUp", "False DeniedByLocalPolicy", "True ServicesReady"],
+            (true, Some("DeniedByLocalPolicy"), Some(10)), "Degraded"),
+        case("the machine's policy denies something and something else failed first", ready().reports(Report { failures: failed().failures.into_iter().chain(denied("file /etc/x").failures).collect(), ..failed() }),
+            ["False DeniedByLocalPolicy", "False DeniedByLocalPolicy", "True DeniedByLocalPolicy", "True Enrolled", "True SessionUp", "False DeniedByLocalPolicy", "True ServicesReady"],
+            (true, Some("DeniedByLocalPolicy"), Some(60)), "Degraded"),
+        case("it is allowed now", ready().reports(denied("file /etc/press.yaml")).written().later(70).reports(report("one")),
+            READY, (true, Some("Ready"), None), "Healthy"),
+        case("the machine's policy cannot be used", ready().reports(noticed("PolicyUnusable")),
+            ["True PolicyUnusable", "False UpToDate", "False NoObstacle", "True Enrolled", "True SessionUp", "True Applied", "True ServicesReady"],
+            (true, Some("PolicyUnusable"), None), "Healthy"),
+        case("the machine's policy cannot be used and a change is to come", ready().respecified(Rendering::Document(document("two"))).written().later(61).reports(Report { held_revision: Some(revision("two")), ..noticed("PolicyUnusable") }),
+            ["False PolicyUnusable", "False PolicyUnusable", "True PolicyUnusable", "True Enrolled", "True SessionUp", "False PolicyUnusable", "True ServicesReady"],
+            (true, Some("PolicyUnusable"), None), "Degraded"),
         case("the operator restarted while a service crashes", ready().reports(serving(ServicePhase::BackingOff, false)).written().later(9).with(|s| s.session = view(2, Link::Up(at(s.now)), None)),
             ["False ServicesNotReady", "False ServicesNotReady", "False NoObstacle", "True Enrolled", "True SessionUp", "True Applied", "False ServicesNotReady"],
             (false, None, None), "Degraded"),

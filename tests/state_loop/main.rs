@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod node;
+mod policy;
 mod windows;
 
 use std::{sync::Arc, time::Duration};
@@ -68,7 +69,7 @@ async fn services_that_have_not_answered_yet_keep_a_revision_from_being_applied(
     let revision = node.deliver(&document(vec![]));
     let mut inputs = node.inputs.clone();
     let number = inputs.wait_for(|inputs| inputs.known).await.expect("told").number;
-    let answer = |answers, carried_out| Arc::new(ServiceReports { answers, carried_out, services: Vec::new() });
+    let answer = |answers, carried_out| Arc::new(ServiceReports { answers, carried_out, ..ServiceReports::default() });
     node.services.send_replace(answer(number - 1, true));
     let report = node.until("on the way", |r| r.progressing).await;
     assert_eq!(report.applied_revision, None, "an answer to earlier inputs");

@@ -17,9 +17,10 @@ use windlass::{
             Host, Ownership,
             memory::{MemoryHost, MemoryNode},
         },
+        policy::Policy,
         retry::Trouble,
         services::{ServiceInputs, ServiceReports},
-        state_loop::{StateEnds, StateLoop},
+        state_loop::{ReadPolicy, StateEnds, StateLoop},
         store::{KeptDocument, MemoryContents, MemoryStore, Store},
     },
     model::{Artifact, Attributes, Content, DesiredState, Digest, Drift, File, HostPath, Report, Revision, Source},
@@ -53,6 +54,16 @@ impl Node {
     }
 
     pub async fn start_with(host: Arc<MemoryHost>, store: Arc<MemoryStore>, contents: Arc<MemoryContents>) -> Self {
+        Self::start_under(Arc::new(|| Policy::Unrestricted), host, store, contents).await
+    }
+
+    /// On a machine with this policy.
+    pub async fn start_under(
+        policy: ReadPolicy,
+        host: Arc<MemoryHost>,
+        store: Arc<MemoryStore>,
+        contents: Arc<MemoryContents>,
+    ) -> Self {
         let held = Held::load(store.as_ref(), host.features(), None).expect("store").held().map(Arc::new);
         let (desired, desired_out) = watch::channel(held);
         let (refused, refused_out) = watch::channel(None);
@@ -68,6 +79,7 @@ impl Node {
             refused: refused_out,
             arrived: arrived.clone(),
             failing: failing_out,
+            policy,
             services: services_out,
             wanted: wanted_in,
             artifacts: artifacts_in,
@@ -122,7 +134,11 @@ impl Node {
         tokio::spawn(async move {
             loop {
                 let answers = inputs.borrow_and_update().number;
-                services.send_replace(Arc::new(ServiceReports { answers, carried_out: true, services: Vec::new() }));
+                services.send_replace(Arc::new(ServiceReports {
+                    answers,
+                    carried_out: true,
+                    ..ServiceReports::default()
+                }));
                 if inputs.changed().await.is_err() {
                     return;
                 }

@@ -222,6 +222,7 @@ async fn a_program_that_runs_is_replaced_once_its_service_has_stopped_and_no_fai
                     answers: now.number,
                     carried_out,
                     services: vec![report],
+                    leftovers: Vec::new(),
                 }));
             };
             if !now.files_to_release.is_empty() && supervised.load(Ordering::Relaxed) {

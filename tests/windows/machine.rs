@@ -18,6 +18,15 @@ use crate::parts::{Node, Process, World, signal, until};
 pub const STATE: &str = r"C:\state";
 const ENROLLMENT: &str = r"C:\enrollment.yaml";
 
+/// These tests install packages, run services as LocalSystem and take services over.
+const POLICY: &str = r"apiVersion: edge.windlass.dev/v1alpha1
+kind: LocalPolicy
+services:
+  accounts: ['NT AUTHORITY\LocalService', 'NT AUTHORITY\NetworkService', 'NT SERVICE\*', LocalSystem]
+  adopt: ['*']
+packages: {any: true}
+";
+
 /// A Windows machine.
 pub struct Machine {
     prefix: PathBuf,
@@ -41,6 +50,10 @@ impl Machine {
             fs::copy(&from, prefix.join("drive_c").join(program))
                 .unwrap_or_else(|error| panic!("copy {}: {error}", from.display()));
         }
+        // Before the machine starts: what it makes itself is not there yet.
+        let policy = prefix.join("drive_c").join("state").join("policy.yaml");
+        fs::create_dir_all(policy.parent().expect("below C:")).expect("a folder of the machine");
+        fs::write(&policy, POLICY).expect("a file of the machine");
         let person = person(&prefix, &log);
         Self { prefix, log, _person: person, agent: None, environment: Vec::new() }
     }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
-use super::product::Product;
+use super::{policy::RunsAs, product::Product};
 use crate::model::{
     Access, Attributes, Digest, Hasher, HostPath, Installer, MsiVersion, NodeFacts, PackageName, ProductCode,
     RegistryData, RegistryKey, RegistryPlace, Revision, Salt, Service, ServiceName,
@@ -47,6 +47,11 @@ pub trait Host: Send + Sync + 'static {
     /// one name, and lists without those that are in every one. What is unknown stays as written.
     fn spelled(&self, attributes: &Attributes) -> Attributes {
         attributes.clone()
+    }
+
+    /// Whom a service would run as.
+    fn runs_as(&self, service: &Service) -> RunsAs {
+        RunsAs { name: service.account.clone().unwrap_or_default(), is_administrative: false }
     }
 
     /// What lies at a path, following no link in any component.
@@ -440,6 +445,8 @@ pub enum Reason {
     MarkedForDeletion,
     /// A password has not come from the operator yet.
     AwaitsPassword,
+    /// The machine's administrator does not allow it.
+    DeniedByLocalPolicy,
     /// The feature exists on another platform only.
     NotSupportedHere,
     /// Anything else.
@@ -470,6 +477,7 @@ impl Reason {
             Self::DependentServicesRunning => "DependentServicesRunning",
             Self::MarkedForDeletion => "MarkedForDeletion",
             Self::AwaitsPassword => "AwaitsPassword",
+            Self::DeniedByLocalPolicy => "DeniedByLocalPolicy",
             Self::NotSupportedHere => "NotSupportedHere",
             Self::IoError => "IoError",
         }

@@ -83,6 +83,13 @@ impl Builder<'_> {
     }
 
     fn stand(&mut self, entry: &Entry) -> Standing {
+        // Before it is told whether it is in place: of what it may not touch, the cloud learns nothing either.
+        match (self.s.policy.check_entry(entry), self.s.policy.unusable()) {
+            (Ok(()), _) => {}
+            (Err(_), Some(_)) if self.has_carried_out(entry) => {}
+            (Err(_), Some(_)) => return Standing::Pending,
+            (Err(refusal), None) => return Standing::Failed(refusal.into()),
+        }
         if let Some(standing) = self.stand_of_above(entry) {
             return standing;
         }

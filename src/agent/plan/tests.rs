@@ -86,6 +86,7 @@ impl Table {
             ledger: &self.ledger,
             ledger_lost: self.ledger_lost,
             contents: &self.contents,
+            policy: &Policy::Unrestricted,
             retries: &self.retries,
             now: Duration::from_secs(100),
         })

@@ -1,6 +1,8 @@
 //! Accounts of services, as they are written in documents and as the SCM knows them. Pure.
 //! Source: Win32, "Service User Accounts", and CreateServiceW.
 
+use crate::{agent::policy::RunsAs, model::Service};
+
 /// What a service runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Account {
@@ -65,6 +67,20 @@ impl Account {
     pub fn has_password(&self) -> bool {
         matches!(self, Self::Named(_))
     }
+}
+
+/// Whom a service runs as. Of a named account no name tells whether it is an administrator's, nor of a virtual one that
+/// is another service's.
+pub fn runs_as(service: &Service) -> RunsAs {
+    let account = Account::parse(service.account.as_deref());
+    let is_administrative = match &account {
+        Account::LocalSystem | Account::Named(_) | Account::GroupManaged(_) => true,
+        Account::LocalService | Account::NetworkService => false,
+        Account::Virtual(name) => {
+            !name.rsplit('\\').next().is_some_and(|of| of.eq_ignore_ascii_case(service.name.as_str()))
+        }
+    };
+    RunsAs { name: account.scm_name().to_owned(), is_administrative }
 }
 
 #[cfg(test)]

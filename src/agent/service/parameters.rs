@@ -15,36 +15,34 @@ pub struct Parameter {
     pub name: &'static str,
     /// The flag.
     pub flag: &'static str,
-    /// Whether `status` takes it as well as the service.
-    pub for_status: bool,
+    /// Verbs that take it beside the service.
+    pub verbs: &'static [&'static str],
 }
 
 /// All of them, as docs/windows.md has them.
 pub const PARAMETERS: &[Parameter] = &[
-    Parameter { name: "StateDir", flag: "--state-dir", for_status: true },
-    Parameter { name: "DriftPeriodSeconds", flag: "--drift-period-seconds", for_status: false },
-    Parameter { name: "MaxArtifactBytes", flag: "--max-artifact-bytes", for_status: false },
-    Parameter { name: "LogFormat", flag: "--log-format", for_status: false },
-    Parameter { name: "LogLevel", flag: "--log-level", for_status: false },
+    Parameter { name: "StateDir", flag: "--state-dir", verbs: &["status", "policy"] },
+    Parameter { name: "PolicyFile", flag: "--policy", verbs: &["policy"] },
+    Parameter { name: "DriftPeriodSeconds", flag: "--drift-period-seconds", verbs: &[] },
+    Parameter { name: "MaxArtifactBytes", flag: "--max-artifact-bytes", verbs: &[] },
+    Parameter { name: "LogFormat", flag: "--log-format", verbs: &[] },
+    Parameter { name: "LogLevel", flag: "--log-level", verbs: &[] },
 ];
 
 /// The arguments with those flags in front of the given ones, which count more. Values count for `run --service` and
-/// `status`; an empty one is none.
+/// the verbs that take them; an empty one is none.
 pub fn with_parameters(given: Vec<OsString>, value_of: impl Fn(&str) -> Option<String>) -> Vec<OsString> {
     let is_service = given.iter().any(|word| word == "--service");
-    let taken = match given.get(1).and_then(|verb| verb.to_str()) {
-        Some("run") if is_service => |_: &&Parameter| true,
-        Some("status") => |parameter: &&Parameter| parameter.for_status,
-        _ => return given,
-    };
+    let verb = given.get(1).and_then(|verb| verb.to_str()).unwrap_or_default();
+    let taken = |parameter: &&Parameter| parameter.verbs.contains(&verb) || verb == "run" && is_service;
     let flags = PARAMETERS.iter().filter(taken).filter_map(|parameter| {
         let value = value_of(parameter.name).filter(|value| !value.is_empty())?;
         Some(OsString::from(format!("{}={value}", parameter.flag)))
     });
-    let mut given = given.into_iter();
-    let mut arguments: Vec<OsString> = given.by_ref().take(2).collect();
-    arguments.extend(flags);
-    arguments.extend(given);
+    let flags: Vec<OsString> = flags.collect();
+    let mut arguments = given;
+    let after_the_verb = arguments.len().min(2);
+    arguments.splice(after_the_verb..after_the_verb, flags);
     arguments
 }
 
@@ -74,6 +72,7 @@ mod tests {
             ),
             ("agent run", "agent run"),
             ("agent status -o json", r"agent status --state-dir=D:\windlass -o json"),
+            ("agent policy example", r"agent policy --state-dir=D:\windlass example"),
             ("agent install --service", "agent install --service"),
             ("agent", "agent"),
         ] {

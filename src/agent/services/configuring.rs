@@ -10,6 +10,7 @@ use super::{
 };
 use crate::agent::{
     host::{Configured, HostError, Running},
+    policy::Policy,
     store::Origin,
 };
 
@@ -74,7 +75,7 @@ impl Unit {
 
     fn configuration_is_due(&self, now: Moment) -> bool {
         let may = match self.target {
-            Target::Unknown | Target::Gone | Target::Impossible(_) => false,
+            Target::Unknown | Target::Gone | Target::Impossible(_) | Target::Refused(_) => false,
             Target::Down | Target::Up(_) | Target::AwaitsFile(_) => true,
         };
         let rests = !matches!(self.run, Run::Starting(_) | Run::Forgetting(_));
@@ -89,7 +90,7 @@ impl Unit {
 }
 
 /// Tells the manager what is due.
-pub(super) fn configure(units: &mut Units, boot_id: &str, now: Moment, actions: &mut Vec<Action>) {
+pub(super) fn configure(units: &mut Units, policy: &Policy, boot_id: &str, now: Moment, actions: &mut Vec<Action>) {
     for (id, unit) in units.iter_mut().filter(|(_, unit)| unit.configuration_is_due(now)) {
         let Some(entry) = &unit.entry else { continue };
         let wanted = unit.wanted_configuration.clone();
@@ -100,7 +101,9 @@ pub(super) fn configure(units: &mut Units, boot_id: &str, now: Moment, actions: 
         let anew = unit.configuration != wanted;
         // Only of one that is not known yet does the journal need its record, and of such nothing is under way.
         let record = unit.origin.is_none().then(|| Box::new(unit.record(boot_id)));
-        actions.push(Action::Configure { id: id.clone(), service: Box::new(entry.clone()), record, anew });
+        let not_adopted = policy.check_adoption(&entry.name).err().map(HostError::from);
+        let service = Box::new(entry.clone());
+        actions.push(Action::Configure { id: id.clone(), service, record, anew, not_adopted });
         unit.configuring = Configuring::UnderWay { wanted, was_down: matches!(unit.run, Run::Down(_)), tries };
     }
 }

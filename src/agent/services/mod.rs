@@ -21,9 +21,11 @@ mod unit;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
+use super::{host::HostError, policy::Policy};
 use crate::model::{Digest, HostPath, Service, ServiceReport};
 
 /// Time since the supervisor began.
@@ -39,7 +41,7 @@ pub enum ProbeKind {
 }
 
 /// What the services should be now; each replaces the one before it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceInputs {
     /// Counts these inputs up, so that [`ServiceReports::answers`] can say which of them were seen.
     pub number: u64,
@@ -57,6 +59,33 @@ pub struct ServiceInputs {
     /// Those that cannot be replaced while programs use them: a service that names one stops, as far as it may be
     /// the one that does.
     pub files_to_release: BTreeSet<HostPath>,
+    /// What the node itself allows. As long as it cannot be used, nothing is changed.
+    pub policy: Arc<Policy>,
+    /// Why a service of the document, by `ServiceName::identity`, is left as it is.
+    pub refused: BTreeMap<String, HostError>,
+}
+
+impl ServiceInputs {
+    /// Whether what runs is looked after, and no more.
+    pub fn changes_nothing(&self) -> bool {
+        self.suspended || self.policy.unusable().is_some()
+    }
+}
+
+impl Default for ServiceInputs {
+    fn default() -> Self {
+        Self {
+            number: 0,
+            known: false,
+            suspended: false,
+            services: Vec::new(),
+            files_in_place: BTreeMap::new(),
+            files: BTreeSet::new(),
+            files_to_release: BTreeSet::new(),
+            policy: Arc::new(Policy::Unrestricted),
+            refused: BTreeMap::new(),
+        }
+    }
 }
 
 /// What the services are doing, in answer to some inputs.
@@ -70,4 +99,6 @@ pub struct ServiceReports {
     pub carried_out: bool,
     /// One for each desired service, in order of the document.
     pub services: Vec<ServiceReport>,
+    /// Services that are not desired any more and may not be removed: their names, and why not.
+    pub leftovers: Vec<(String, HostError)>,
 }

@@ -17,7 +17,8 @@ pub(super) fn to_stop(units: &Units) -> BTreeSet<String> {
     loop {
         let more: Vec<String> = units
             .iter()
-            .filter(|(id, unit)| !stop.contains(*id) && unit.dependencies().any(|on| stop.contains(&on)))
+            .filter(|(id, unit)| !stop.contains(*id) && unit.refused().is_none())
+            .filter(|(_, unit)| unit.dependencies().any(|on| stop.contains(&on)))
             .map(|(id, _)| id.clone())
             .collect();
         if more.is_empty() {
@@ -34,13 +35,15 @@ fn is_out_of_place(unit: &Unit) -> bool {
         (Target::Gone | Target::Down, _) => true,
         (Target::Up(fingerprint), Run::Up(_)) => *fingerprint != unit.fingerprint,
         (Target::AwaitsFile(_), Run::Up(_)) => unit.holds_file,
-        (Target::Up(_) | Target::Unknown | Target::AwaitsFile(_) | Target::Impossible(_), _) => false,
+        (Target::Up(_) | Target::Unknown | Target::AwaitsFile(_) | Target::Impossible(_) | Target::Refused(_), _) => {
+            false
+        }
     }
 }
 
-/// Whether nothing runs any more that depends on this service, or may be found running.
+/// Whether nothing runs any more that depends on this service and may be stopped, or may be found running.
 pub(super) fn dependents_are_down(units: &Units, id: &str) -> bool {
-    let may_run = |unit: &Unit| unit.is_alive() || unit.is_yet_to_be_found();
+    let may_run = |unit: &Unit| (unit.is_alive() || unit.is_yet_to_be_found()) && unit.refused().is_none();
     !units.values().any(|unit| may_run(unit) && unit.dependencies().any(|on| on == id))
 }
 

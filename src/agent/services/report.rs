@@ -26,25 +26,36 @@ impl Supervisor {
             .filter_map(|service| self.units.get_key_value(&service.name.identity()))
             .map(|(id, unit)| (id.clone(), unit))
             .collect();
+        let leftovers = self.units.iter().filter(|(id, _)| !desired.iter().any(|(named, _)| named == *id));
+        let leftovers = leftovers.filter_map(|(_, unit)| Some((unit.name.clone(), unit.refused()?.clone())));
         let gone = self.units.values().any(|unit| unit.target == Target::Gone && !unit.is_left());
         ServiceReports {
             answers: inputs.number,
             carried_out: inputs.known
                 && !gone
+                && leftovers.clone().next().is_none()
                 && desired.iter().all(|(id, unit)| {
                     is_carried_out(unit, stop.contains(id)) && (unit.is_configured() || !self.managed)
                 }),
             services: desired.iter().map(|(_, unit)| self.report(unit, &stop)).collect(),
+            leftovers: leftovers.collect(),
         }
     }
 
     fn report(&self, unit: &Unit, stop: &BTreeSet<String>) -> ServiceReport {
-        let (state, message) = state(unit, &self.units, stop, self.inputs.suspended);
+        let held_back = match (self.inputs.suspended, self.inputs.policy.unusable()) {
+            (true, _) => Some("the node is suspended"),
+            (false, Some(_)) => Some("the local policy cannot be used"),
+            (false, None) => None,
+        };
+        let (state, message) = state(unit, &self.units, stop, held_back);
         let ready = match unit.target {
             Target::Down => state == ServicePhase::Stopped,
             Target::Up(_) | Target::AwaitsFile(_) if unit.wants_pause() => state == ServicePhase::Paused,
             Target::Up(_) | Target::AwaitsFile(_) => unit.is_ready() && state != ServicePhase::Paused,
-            Target::Unknown | Target::Gone | Target::Impossible(_) => false,
+            // Nothing is known that it should be, but what it was.
+            Target::Unknown => unit.is_ready(),
+            Target::Gone | Target::Impossible(_) | Target::Refused(_) => false,
         };
         let ready = ready && unit.not_configured().is_none();
         let message = if ready { String::new() } else { message };
@@ -55,7 +66,7 @@ impl Supervisor {
 
 /// Of the failure that is told of it; empty where none is.
 fn reason(unit: &Unit, state: ServicePhase) -> &'static str {
-    if let Some(error) = unit.not_configured().filter(|_| state != ServicePhase::Waiting) {
+    if let Some(error) = unit.refused().or(unit.not_configured()).filter(|_| state != ServicePhase::Waiting) {
         return error.reason.as_str();
     }
     match (state, &unit.run) {
@@ -77,7 +88,9 @@ fn is_carried_out(unit: &Unit, must_stop: bool) -> bool {
         (Target::Up(wanted), Run::Up(up)) => *wanted == unit.fingerprint && up.is_paused() == unit.wants_pause(),
         // It ended by itself, or could not be started again after that.
         (Target::Up(wanted), run) => *wanted == unit.fingerprint && follows_an_end(run),
-        (Target::Unknown | Target::Gone | Target::AwaitsFile(_) | Target::Impossible(_), _) => false,
+        (Target::Unknown | Target::Gone | Target::AwaitsFile(_) | Target::Impossible(_) | Target::Refused(_), _) => {
+            false
+        }
     }
 }
 
@@ -91,8 +104,13 @@ fn follows_an_end(run: &Run) -> bool {
     }
 }
 
-fn state(unit: &Unit, units: &Units, stop: &BTreeSet<String>, suspended: bool) -> (ServicePhase, String) {
-    if let (Run::Down(_), Some(error), false) = (&unit.run, unit.not_configured(), suspended) {
+fn state(
+    unit: &Unit,
+    units: &Units,
+    stop: &BTreeSet<String>,
+    held_back: Option<&'static str>,
+) -> (ServicePhase, String) {
+    if let (Run::Down(_), Some(error), None) = (&unit.run, unit.refused().or(unit.not_configured()), held_back) {
         let awaits = error.reason == Reason::AwaitsPassword;
         return (if awaits { ServicePhase::Waiting } else { ServicePhase::Failed }, error.message.clone());
     }
@@ -114,20 +132,24 @@ fn state(unit: &Unit, units: &Units, stop: &BTreeSet<String>, suspended: bool) -
         Run::Starting(_) => (ServicePhase::Starting, "is started".into()),
         Run::Forgetting(_) => (ServicePhase::Stopped, "is removed".into()),
         Run::Down(_) if unit.target == Target::Down => (ServicePhase::Stopped, String::new()),
-        Run::Clearing { ended: Ended::Unexpectedly { why, .. }, .. } if suspended => suspended_after(why),
-        Run::Down(Down::Ended { why, .. }) if suspended => suspended_after(why),
-        Run::Down(_) if suspended => (ServicePhase::Stopped, "is not started while the node is suspended".into()),
-        Run::Clearing { ended: Ended::Unexpectedly { why, .. }, .. } => ended(unit, why),
-        Run::Down(down) => down_but_wanted(unit, down, units, stop),
+        Run::Clearing { ended: Ended::Unexpectedly { why, .. }, .. } => match held_back {
+            Some(held_back) => held_back_after(why, held_back),
+            None => ended(unit, why),
+        },
+        Run::Down(down) => match (held_back, down) {
+            (Some(held_back), Down::Ended { why, .. }) => held_back_after(why, held_back),
+            (Some(held_back), _) => (ServicePhase::Stopped, format!("is not started while {held_back}")),
+            (None, _) => down_but_wanted(unit, down, units, stop),
+        },
     }
 }
 
-fn suspended_after(why: &str) -> (ServicePhase, String) {
-    (ServicePhase::Stopped, format!("{why}; it is not started again while the node is suspended"))
+fn held_back_after(why: &str, held_back: &str) -> (ServicePhase, String) {
+    (ServicePhase::Stopped, format!("{why}; it is not started again while {held_back}"))
 }
 
 fn running(unit: &Unit, up: &Up) -> (ServicePhase, String) {
-    if let Some(error) = unit.not_configured().or(up.refusal()) {
+    if let Some(error) = unit.refused().or(unit.not_configured()).or(up.refusal()) {
         return (ServicePhase::Running, error.message.clone());
     }
     match (up.is_paused(), unit.wants_pause()) {
@@ -151,6 +173,7 @@ fn down_but_wanted(unit: &Unit, down: &Down, units: &Units, stop: &BTreeSet<Stri
             return (ServicePhase::Waiting, format!("waits for the file {path}, which is not in its desired state"));
         }
         Target::Impossible(why) => return (ServicePhase::Failed, (*why).to_owned()),
+        Target::Refused(refusal) => return (ServicePhase::Failed, refusal.message.clone()),
         Target::Unknown | Target::Gone | Target::Down | Target::Up(_) => {}
     }
     match down {
@@ -183,6 +206,7 @@ fn waits_for((id, dependency): (String, Option<&Unit>), stop: &BTreeSet<String>)
         (Target::Down, _) => "which is not to run",
         (Target::AwaitsFile(_), Run::Down(_)) => "which itself waits for a file",
         (Target::Impossible(_), _) => "which cannot be started",
+        (Target::Refused(_), _) => "which the local policy denies",
         (_, Run::Up(_)) if stop.contains(&id) => "which is restarted",
         (_, Run::Up(_)) if dependency.wants_pause() => "which is to be paused",
         (_, Run::Down(_)) if dependency.not_configured().is_some() => "which cannot be configured",

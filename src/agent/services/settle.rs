@@ -22,7 +22,7 @@ const KILL_AGAIN: Moment = Moment::from_secs(10);
 
 pub(super) fn settle(supervisor: &mut Supervisor, now: Moment, actions: &mut Vec<Action>) {
     let acts = supervisor.acts();
-    let Supervisor { units, boot_id, managed, machine_stops, .. } = supervisor;
+    let Supervisor { units, inputs, boot_id, managed, machine_stops, .. } = supervisor;
     for (id, unit) in units.iter_mut() {
         probe(id, unit, now, actions);
         kill_if_late(id, unit, now, actions);
@@ -34,7 +34,7 @@ pub(super) fn settle(supervisor: &mut Supervisor, now: Moment, actions: &mut Vec
     if acts {
         if *managed {
             // First: nothing stops while what depends on it is yet to be found.
-            configuring::configure(units, boot_id, now, actions);
+            configuring::configure(units, &inputs.policy, boot_id, now, actions);
         }
         let stop = order::to_stop(units);
         stop_in_order(units, &stop, now, actions);

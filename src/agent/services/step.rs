@@ -90,6 +90,8 @@ pub enum Action {
         record: Option<Box<ServiceRecord>>,
         /// Whether something of it changed since it was told last: then also what cannot be read back.
         anew: bool,
+        /// Why it may not be taken over, should somebody else have made it.
+        not_adopted: Option<HostError>,
     },
     /// Start it; the record, with the process filled in, is the journal's. Answered by [`Event::Started`].
     Start(String, Box<Service>, Box<ServiceRecord>),
@@ -185,7 +187,7 @@ impl Supervisor {
 
     /// Whether anything may be started, stopped or removed.
     pub(super) fn acts(&self) -> bool {
-        self.inputs.known && !self.inputs.suspended && !self.machine_stops
+        self.inputs.known && !self.inputs.changes_nothing() && !self.machine_stops
     }
 
     fn take_up(
@@ -238,6 +240,16 @@ impl Supervisor {
     fn take_inputs(&mut self, inputs: Arc<ServiceInputs>, now: Moment) {
         self.inputs = inputs.clone();
         let mut named = BTreeSet::new();
+        let is_usable = inputs.policy.unusable().is_none();
+        if inputs.known && !is_usable {
+            // Its probes are those of before: what a document says anew may not be what is allowed.
+            for service in &inputs.services {
+                let unit = || Unit::new(service.name.as_str());
+                self.units.entry(service.name.identity()).or_insert_with(unit);
+            }
+            self.units.values_mut().for_each(|unit| unit.target = Target::Unknown);
+            return;
+        }
         if inputs.known {
             for service in &inputs.services {
                 let id = service.name.identity();
@@ -247,8 +259,10 @@ impl Supervisor {
             }
         }
         for (id, unit) in &mut self.units {
-            if !named.contains(id) {
-                unit.target = if inputs.known { Target::Gone } else { Target::Unknown };
+            match named.contains(id) {
+                true => {}
+                false if inputs.known => unit.go(&inputs),
+                false => unit.target = Target::Unknown,
             }
             watch(unit, &mut self.watchers, now);
         }
@@ -379,7 +393,7 @@ impl Supervisor {
 /// Gives a running service the watchers that its entry asks for; those of the same probe go on.
 fn watch(unit: &mut Unit, watchers: &mut u64, now: Moment) {
     let Run::Up(up) = &mut unit.run else { return };
-    let is_known = !matches!(unit.target, Target::Unknown | Target::Gone);
+    let is_known = !matches!(unit.target, Target::Unknown | Target::Gone | Target::Refused(_));
     // One that is paused answers no probe.
     let entry = unit.entry.as_ref().filter(|service| is_known && service.state != ServiceState::Paused);
     let mut watcher = |current: &Option<Watcher>, probe: Option<&Probe>, passing: bool| match (current, probe) {

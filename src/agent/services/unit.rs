@@ -14,7 +14,7 @@ use crate::{
         host::{Exit, HostError, ProcessIdentity},
         store::{Origin, ServiceRecord},
     },
-    model::{HostPath, RecoveryAction, Service, ServiceState, StartMode},
+    model::{HostPath, RecoveryAction, Service, ServiceName, ServiceState, StartMode},
 };
 
 /// A service of the document, or one that was and still runs.
@@ -71,6 +71,8 @@ pub(super) enum Target {
     AwaitsFile(HostPath),
     /// Not to be had on this machine, for this reason.
     Impossible(&'static str),
+    /// Left as it is, whatever it is doing: its machine's administrator does not allow it.
+    Refused(HostError),
 }
 
 /// What a service is doing.
@@ -210,6 +212,11 @@ impl Unit {
 
     /// Takes its entry of the document.
     pub(super) fn wish(&mut self, service: &Service, inputs: &ServiceInputs, managed: bool) {
+        if let Some(refusal) = self.refusal(service, inputs, managed) {
+            // Of what is refused nothing counts, neither a dependency nor a probe.
+            self.target = Target::Refused(refusal);
+            return;
+        }
         self.name = service.name.as_str().to_owned();
         self.stop_timeout_seconds = service.stop_timeout_seconds;
         self.holds_file = names_any(service, &inputs.files_to_release);
@@ -226,6 +233,34 @@ impl Unit {
         self.wanted_configuration = configuration(service);
         self.outdated |= managed && matches!(&self.target, Target::Up(wanted) if *wanted != self.fingerprint);
         self.entry = Some(service.clone());
+    }
+
+    fn refusal(&self, service: &Service, inputs: &ServiceInputs, managed: bool) -> Option<HostError> {
+        let refused = inputs.refused.get(&service.name.identity()).cloned();
+        let is_found = managed && self.is_adopted();
+        let not_taken = || inputs.policy.check_adoption(&service.name).err().filter(|_| is_found).map(HostError::from);
+        refused.or_else(not_taken)
+    }
+
+    /// Its entry is gone.
+    pub(super) fn go(&mut self, inputs: &ServiceInputs) {
+        let refusal = ServiceName::parse(&self.name).ok().and_then(|name| inputs.policy.check_removal(&name).err());
+        // What somebody else made is only forgotten, and of what was never made there is nothing to remove.
+        let refusal = refusal.filter(|_| !self.is_adopted() && self.recorded != Recorded::Nothing);
+        self.target = refusal.map_or(Target::Gone, |refusal| Target::Refused(refusal.into()));
+    }
+
+    /// Why it is left as it is.
+    pub(super) fn refused(&self) -> Option<&HostError> {
+        match &self.target {
+            Target::Refused(refusal) => Some(refusal),
+            Target::Unknown
+            | Target::Gone
+            | Target::Down
+            | Target::Up(_)
+            | Target::AwaitsFile(_)
+            | Target::Impossible(_) => None,
+        }
     }
 
     /// Identities of the services that are ready before it.

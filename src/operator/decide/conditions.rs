@@ -70,7 +70,7 @@ pub(super) fn answer(question: &Question<'_>) -> Conditions {
     let spec = spec_fault(question);
     let healthy = healthy(question);
     let config = config_applied(question, spec.as_ref(), &healthy);
-    let stalled = stalled(question, spec.as_ref(), &enrolled);
+    let stalled = stalled(question, spec.as_ref(), &enrolled, &config);
     let ready = ready(question, spec.as_ref(), &enrolled, &config, &healthy);
     let reconciling = reconciling(question, &stalled, &enrolled, &config, &healthy);
     let mut all = vec![
@@ -195,7 +195,13 @@ fn config_applied(question: &Question<'_>, spec: Option<&Finding>, healthy: &Fin
         return Finding::new("False", reasons::AWAITING_ENROLLMENT, "no agent has enrolled yet");
     }
     let resources = known.resources.clone().unwrap_or_default();
-    if known.held.as_deref() == *desired && known.config_failed > 0 {
+    let is_here = known.held.as_deref() == *desired;
+    if let Some(denied) = known.config_failure.as_ref().filter(|f| f.reason == reasons::DENIED_BY_LOCAL_POLICY)
+        && is_here
+    {
+        return Finding::new("False", reasons::DENIED_BY_LOCAL_POLICY, &denied.message).volatile();
+    }
+    if is_here && known.config_failed > 0 {
         let why = known.config_failure.as_ref().map(|f| format!(": {}: {}: {}", f.resource, f.reason, f.message));
         let message = format!("{} of {} failed{}", known.config_failed, resources.total, why.unwrap_or_default());
         return Finding::new("False", reasons::RESOURCES_FAILED, message).volatile();
@@ -208,6 +214,9 @@ fn config_applied(question: &Question<'_>, spec: Option<&Finding>, healthy: &Fin
             _ => match known.warning() {
                 Some(notice) if notice.reason == reasons::STORE_UNWRITABLE => {
                     (reasons::STORE_UNWRITABLE, notice.message.as_str())
+                }
+                Some(notice) if notice.reason == reasons::POLICY_UNUSABLE => {
+                    (reasons::POLICY_UNUSABLE, notice.message.as_str())
                 }
                 // A service that cannot be started for the first time keeps it from being carried out.
                 _ if is_held_up => (reasons::SERVICES_NOT_READY, healthy.message.as_str()),
@@ -264,7 +273,7 @@ fn healthy(question: &Question<'_>) -> Finding {
     }
 }
 
-fn stalled(question: &Question<'_>, spec: Option<&Finding>, enrolled: &Finding) -> Finding {
+fn stalled(question: &Question<'_>, spec: Option<&Finding>, enrolled: &Finding, config: &Finding) -> Finding {
     if question.reach == Reach::Revoked {
         return revoked("True");
     }
@@ -275,6 +284,9 @@ fn stalled(question: &Question<'_>, spec: Option<&Finding>, enrolled: &Finding) 
     }
     if enrolled.reason == reasons::ENROLLMENT_SECRET_CONFLICT {
         return enrolled.with_status("True");
+    }
+    if [reasons::DENIED_BY_LOCAL_POLICY, reasons::POLICY_UNUSABLE].contains(&config.reason.as_str()) {
+        return config.with_status("True");
     }
     Finding::new("False", reasons::NO_OBSTACLE, "nothing waits for a person")
 }

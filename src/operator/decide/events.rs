@@ -88,7 +88,7 @@ fn weigh(before: &EdgeNodeStatus, after: &EdgeNodeStatus) -> Vec<(Severity, Stri
         _ => None,
     });
     changed(condition::READY, &|_, new, reason| match (new, reason) {
-        (_, reasons::STORE_DAMAGED | reasons::STORE_UNWRITABLE) => Some(Severity::Warning),
+        (_, reasons::STORE_DAMAGED | reasons::STORE_UNWRITABLE | reasons::POLICY_UNUSABLE) => Some(Severity::Warning),
         ("True", _) => None,
         (_, reasons::RESOURCES_FAILED | reasons::SERVICES_NOT_READY | reasons::DRIFTED) => Some(Severity::Warning),
         _ => None,
@@ -99,7 +99,8 @@ fn weigh(before: &EdgeNodeStatus, after: &EdgeNodeStatus) -> Vec<(Severity, Stri
         _ => None,
     });
     changed(condition::READY, &|_, new, reason| {
-        let is_warned_of = [reasons::STORE_DAMAGED, reasons::STORE_UNWRITABLE].contains(&reason);
+        let is_warned_of =
+            [reasons::STORE_DAMAGED, reasons::STORE_UNWRITABLE, reasons::POLICY_UNUSABLE].contains(&reason);
         (new == "True" && !is_warned_of).then_some(Severity::Normal)
     });
     found

@@ -23,7 +23,7 @@ pub(super) struct Known {
     pub failures: Vec<FailureStatus>,
     /// How many directories and files failed: services are health, not configuration.
     pub config_failed: usize,
-    /// The first failure of a directory or file.
+    /// The first refusal of the node's own policy, or else the first failure of what is no service.
     pub config_failure: Option<FailureStatus>,
     /// All of them, not ready ones first.
     pub services: Vec<ServiceStatus>,
@@ -50,21 +50,22 @@ impl Known {
             notice,
             reboot_pending,
         } = report;
-        let failures: Vec<FailureStatus> = failures
+        let mut failures: Vec<FailureStatus> = failures
             .iter()
-            .take(MAX_FAILURES)
             .map(|f| FailureStatus {
                 resource: f.resource.clone(),
                 reason: f.reason.clone(),
                 message: f.message.clone(),
             })
             .collect();
+        let config_failure = config_failure(&failures);
+        failures.truncate(MAX_FAILURES);
         let config_failed =
             config_failed(resources.failed as usize, services.iter().filter(|s| is_trouble(s.state)).count());
         Self {
             is_fresh: true,
             config_failed,
-            config_failure: config_failure(&failures),
+            config_failure,
             held: held_revision.as_ref().map(ToString::to_string),
             applied: applied_revision.as_ref().map(ToString::to_string),
             progressing: *progressing,
@@ -135,7 +136,7 @@ impl Known {
 }
 
 fn is_warning(reason: &str) -> bool {
-    [reasons::STORE_DAMAGED, reasons::STORE_UNWRITABLE].contains(&reason)
+    [reasons::STORE_DAMAGED, reasons::STORE_UNWRITABLE, reasons::POLICY_UNUSABLE].contains(&reason)
 }
 
 fn config_failed(failed: usize, services: usize) -> usize {
@@ -143,7 +144,9 @@ fn config_failed(failed: usize, services: usize) -> usize {
 }
 
 fn config_failure(failures: &[FailureStatus]) -> Option<FailureStatus> {
-    failures.iter().find(|f| !f.resource.starts_with("service ") && f.reason != reasons::DRIFTED).cloned()
+    let denied = failures.iter().find(|f| f.reason == reasons::DENIED_BY_LOCAL_POLICY);
+    let is_config = |f: &&FailureStatus| !f.resource.starts_with("service ") && f.reason != reasons::DRIFTED;
+    denied.or(failures.iter().find(is_config)).cloned()
 }
 
 fn is_refusal(reason: &str) -> bool {

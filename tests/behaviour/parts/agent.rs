@@ -28,14 +28,33 @@ impl Agent {
         let folder = world.path(name);
         fs::create_dir_all(&folder).expect("temporary folder");
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("own folder");
-        Self {
+        let agent = Self {
             process: None,
             program: vec![env!("CARGO_BIN_EXE_windlass-agent").to_owned()],
             environment: Vec::new(),
             state: folder.join("state"),
             log: folder.join("agent.log"),
             machine: Machine::at(folder.join("machine")),
-        }
+        };
+        // Most tests have services of the agent's own account, which is root's where root runs them.
+        agent.allow("services: {accounts: ['*', root]}");
+        agent
+    }
+
+    /// Writes the machine's own policy, as its administrator does.
+    pub fn allow(&self, rules: &str) {
+        let head = "apiVersion: edge.windlass.dev/v1alpha1\nkind: LocalPolicy\n";
+        fs::write(self.policy(), format!("{head}{rules}\n")).expect("temporary folder");
+        self.close_policy();
+    }
+
+    /// For others to read alone.
+    pub fn close_policy(&self) {
+        fs::set_permissions(self.policy(), fs::Permissions::from_mode(0o644)).expect("own file");
+    }
+
+    pub fn policy(&self) -> PathBuf {
+        self.state.with_file_name("policy.yaml")
     }
 
     /// Takes the node's enrollment, as a person carries it to the machine, and starts.
@@ -61,6 +80,7 @@ impl Agent {
             .extend(["run", "--drift-period-seconds", "1", "--log-level", "info,windlass=debug"].map(str::to_owned));
         arguments.extend(["--state-dir".to_owned(), self.state.display().to_string()]);
         arguments.extend(["--enrollment".to_owned(), self.enrollment().display().to_string()]);
+        arguments.extend(["--policy".to_owned(), self.policy().display().to_string()]);
         self.process = Some(Process::start(&arguments, &self.environment, &self.log));
     }
 

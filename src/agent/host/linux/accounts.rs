@@ -6,11 +6,14 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use nix::unistd::{Gid, Group, Uid, User};
+use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
 use rustix::fs as sys;
 
 use crate::{
-    agent::host::{HostError, Reason},
+    agent::{
+        host::{HostError, Reason},
+        policy::RunsAs,
+    },
     model::Attributes,
 };
 
@@ -61,6 +64,33 @@ pub(super) fn find_user(account: &str) -> Result<User, HostError> {
     }
     let uid = Accounts::default().user(account)?;
     Ok(nameless_user(Uid::from_raw(uid)))
+}
+
+/// Groups whose members can become root: by a command, a container, or the disk itself.
+const OF_ADMINISTRATORS: [&str; 11] =
+    ["root", "wheel", "sudo", "admin", "docker", "lxd", "incus-admin", "libvirt", "disk", "kmem", "shadow"];
+
+/// Whom a service with this account runs as; without one as the agent does. An unknown one is found out at its start.
+pub(super) fn runs_as(account: Option<&str>) -> RunsAs {
+    let user = match account {
+        Some(account) => find_user(account).ok(),
+        None => User::from_uid(geteuid()).ok().flatten().or_else(|| Some(nameless_user(geteuid()))),
+    };
+    let Some(user) = user else {
+        return RunsAs { name: account.unwrap_or_default().to_owned(), is_administrative: false };
+    };
+    // An agent that is no administrator makes none of what it starts.
+    let is_administrative = user.uid.is_root() || account.is_some() && is_in_a_group_of_administrators(&user);
+    RunsAs { name: user.name, is_administrative }
+}
+
+fn is_in_a_group_of_administrators(user: &User) -> bool {
+    let groups = CString::new(user.name.as_str()).ok().and_then(|name| getgrouplist(&name, user.gid).ok());
+    let named = |gid: Gid| Group::from_gid(gid).ok().flatten().map(|group| group.name);
+    let groups = groups.unwrap_or_else(|| vec![user.gid]);
+    groups
+        .into_iter()
+        .any(|gid| gid.as_raw() == 0 || named(gid).is_some_and(|name| OF_ADMINISTRATORS.contains(&name.as_str())))
 }
 
 /// A user that only its number is known of.
@@ -119,5 +149,17 @@ mod tests {
             assert_eq!(error.reason, Reason::UnknownAccount);
             assert!(error.message.contains(name), "{error}");
         }
+    }
+
+    #[test]
+    fn root_and_whoever_can_become_it_are_administrators() {
+        let is_administrative = |account| runs_as(account).is_administrative;
+        assert!(is_administrative(Some("root")));
+        assert!(!is_administrative(Some("nobody")) && !is_administrative(Some("3999999001")));
+        assert!(!is_administrative(Some("no-such-user")), "it cannot be started either");
+        assert_eq!(runs_as(None).is_administrative, geteuid().is_root());
+        let in_shadow = User { gid: Gid::from_raw(42), ..nameless_user(Uid::from_raw(3_999_999_001)) };
+        let is_named = Group::from_gid(in_shadow.gid).ok().flatten().is_some_and(|group| group.name == "shadow");
+        assert_eq!(is_in_a_group_of_administrators(&in_shadow), is_named, "as on Debian");
     }
 }

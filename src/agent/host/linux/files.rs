@@ -13,14 +13,20 @@ use rustix::{
     io::Errno,
 };
 
-use super::{accounts::Accounts, facts};
+use super::{
+    accounts::{self, Accounts},
+    facts,
+};
 use crate::{
-    agent::host::{
-        Host, HostError, Ownership, PathState, Reason, Removed, digest_of,
-        hashes::{Hashes, Snapshot},
-        interim_name,
+    agent::{
+        host::{
+            Host, HostError, Ownership, PathState, Reason, Removed, digest_of,
+            hashes::{Hashes, Snapshot},
+            interim_name,
+        },
+        policy::RunsAs,
     },
-    model::{Attributes, HostPath, NodeFacts, Platform, Salt},
+    model::{Attributes, HostPath, NodeFacts, Platform, Salt, Service},
 };
 
 /// Directories and files of this machine.
@@ -37,6 +43,10 @@ impl Host for LinuxHost {
 
     fn features(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    fn runs_as(&self, service: &Service) -> RunsAs {
+        accounts::runs_as(service.account.as_deref())
     }
 
     fn observe(&self, path: &HostPath, salt: Option<&Salt>) -> Result<PathState, HostError> {

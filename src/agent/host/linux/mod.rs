@@ -4,6 +4,7 @@
 mod accounts;
 mod facts;
 mod files;
+mod guarded;
 mod launch;
 mod launcher;
 mod own;
@@ -19,10 +20,16 @@ use std::{
 };
 
 pub use files::LinuxHost;
+pub use guarded::read_guarded;
 pub use launcher::launch;
 pub use own::{create_private_directory, protect, sync_directory, unprotect, write_private_file};
 pub use processes::LinuxServices;
 pub use socket::{connect, listen, stop_requested};
+
+use crate::model::Platform;
+
+/// Whose rules paths follow here.
+pub const PLATFORM: Platform = Platform::Posix;
 
 /// This machine, for an agent that keeps its state there.
 pub fn host(_: &Path) -> LinuxHost {
@@ -32,6 +39,11 @@ pub fn host(_: &Path) -> LinuxHost {
 /// Where the agent keeps its state unless told otherwise.
 pub fn state_dir() -> PathBuf {
     PathBuf::from("/var/lib/windlass")
+}
+
+/// Where the administrator's policy is unless told otherwise.
+pub fn policy_file(_: &Path) -> PathBuf {
+    PathBuf::from("/etc/windlass/policy.yaml")
 }
 
 /// Programs need nobody to stand in for them here.

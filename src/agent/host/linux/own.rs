@@ -1,17 +1,19 @@
 //! The agent's own folder on Linux: open to nobody else. Does IO.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, Permissions, set_permissions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt as _, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt as _},
     path::Path,
 };
 
+use super::guarded;
+
 /// Creates a directory (and its parents) that only the agent's user can open; one that is there is closed to
-/// others.
+/// others, and refused where they may have had a hand in it.
 pub fn create_private_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    set_permissions(path, Permissions::from_mode(0o700))
+    guarded::take_over(path)
 }
 
 /// Makes creations, renames and removals in a directory durable.
@@ -46,6 +48,8 @@ pub fn unprotect(protected: &[u8]) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]

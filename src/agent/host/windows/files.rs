@@ -34,11 +34,13 @@ use crate::{
             hashes::{Hashes, Snapshot},
             interim_name,
         },
+        policy::RunsAs,
         product::Product,
+        scm::accounts::runs_as,
     },
     model::{
         Attributes, HostPath, Installer, NodeFacts, PackageName, ProductCode, RegistryData, RegistryKey, RegistryPlace,
-        Salt, features,
+        Salt, Service, features,
     },
 };
 
@@ -60,6 +62,10 @@ impl WindowsHost {
 impl Host for WindowsHost {
     fn facts(&self) -> NodeFacts {
         facts::read()
+    }
+
+    fn runs_as(&self, service: &Service) -> RunsAs {
+        runs_as(service)
     }
 
     fn features(&self) -> &'static [&'static str] {

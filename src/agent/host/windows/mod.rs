@@ -7,6 +7,7 @@ mod domain;
 mod facts;
 mod files;
 mod folders;
+mod guarded;
 mod handles;
 mod own;
 mod packages;
@@ -24,15 +25,29 @@ mod strings;
 mod wait;
 mod watch;
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 pub use files::WindowsHost;
 pub use folders::state_dir;
+pub use guarded::read_guarded;
 pub use own::{create_private_directory, sync_directory, write_private_file};
 pub use pipe::{connect, listen, stop_requested};
 pub use protect::{protect, unprotect};
 pub use service_host::service_host;
 pub use services::WindowsServices;
+
+use crate::model::Platform;
+
+/// Whose rules paths follow here.
+pub const PLATFORM: Platform = Platform::Windows;
+
+/// Where the administrator's policy is unless told otherwise: in the one folder that is open to nobody else.
+pub fn policy_file(state_dir: &Path) -> PathBuf {
+    state_dir.join("policy.yaml")
+}
 
 /// This machine, for an agent that keeps its state there.
 pub fn host(state_dir: &Path) -> WindowsHost {

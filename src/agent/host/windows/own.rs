@@ -20,14 +20,18 @@ use windows_sys::Win32::{
 };
 
 use super::{
+    guarded,
     security::{Descriptor, PRIVATE},
     strings::wide,
 };
 
 /// Creates a directory (and its parents) that only SYSTEM and administrators can open; one that is there is closed
-/// to others.
+/// to others, and refused where they may have had a hand in it.
 pub fn create_private_directory(path: &Path) -> io::Result<()> {
-    create_directory(path, PRIVATE)
+    match path.try_exists()? {
+        true => guarded::take_over(path, || create_directory(path, PRIVATE)),
+        false => create_directory(path, PRIVATE),
+    }
 }
 
 /// Creates a directory (and its parents) with this DACL; one that is there gets it.

@@ -38,15 +38,17 @@ pub(super) async fn configure(
     contents: Arc<dyn Contents>,
     id: String,
     service: Box<Service>,
-    record: Option<Box<ServiceRecord>>,
+    new: Option<(Box<ServiceRecord>, Option<HostError>)>,
     anew: bool,
 ) -> Event {
-    let origin = match record {
+    let origin = match new {
         None => None,
-        Some(record) => match journal_origin(&*control, store, &id, &service.name, *record).await {
-            Ok(origin) => Some(origin),
-            Err(error) => return Event::Configured(id, None, Err(error)),
-        },
+        Some((record, not_adopted)) => {
+            match journal_origin(&*control, store, &service.name, *record, not_adopted).await {
+                Ok(origin) => Some(origin),
+                Err(error) => return Event::Configured(id, None, Err(error)),
+            }
+        }
     };
     let configured = match password(contents, &service).await {
         Ok(password) => control.configure(&service, &Credentials { password, anew }).await,
@@ -77,12 +79,15 @@ async fn password(contents: Arc<dyn Contents>, service: &Service) -> Result<Opti
 async fn journal_origin(
     control: &dyn ServiceControl,
     store: Arc<dyn Store>,
-    id: &str,
     name: &ServiceName,
     record: ServiceRecord,
+    not_adopted: Option<HostError>,
 ) -> Result<Origin, HostError> {
     let origin = if control.exists(name).await? { Origin::Adopted } else { Origin::Created };
-    let (id, record) = (id.to_owned(), ServiceRecord { origin, ..record });
+    if let (Origin::Adopted, Some(refusal)) = (origin, not_adopted) {
+        return Err(refusal);
+    }
+    let (id, record) = (name.identity(), ServiceRecord { origin, ..record });
     blocking(move || set_service(&*store, &id, Some(&record))).await?;
     Ok(origin)
 }

@@ -51,9 +51,10 @@ impl Hands {
                     info!(service = %service.name, "starts");
                     self.starts.spawn(start(self.control.clone(), self.store.clone(), id, service, record));
                 }
-                Action::Configure { id, service, record, anew } => {
+                Action::Configure { id, service, record, anew, not_adopted } => {
                     let (control, store) = (self.control.clone(), self.store.clone());
-                    self.others.spawn(configure(control, store, self.contents.clone(), id, service, record, anew));
+                    let new = record.map(|record| (record, not_adopted));
+                    self.others.spawn(configure(control, store, self.contents.clone(), id, service, new, anew));
                 }
                 Action::Watch(id, process) => {
                     let Some(name) = supervisor.name(&id) else { continue };

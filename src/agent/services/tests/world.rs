@@ -74,7 +74,7 @@ enum State {
 
 #[derive(Debug, Clone)]
 enum Pending {
-    Configure(String, Box<Service>, Option<Box<ServiceRecord>>),
+    Configure(String, Box<Service>, Option<Box<ServiceRecord>>, Option<HostError>),
     Told(String, Box<Service>, Option<Origin>),
     Answer(String, Option<Origin>, Configured),
     Pause(String, ProcessIdentity, bool),
@@ -253,8 +253,12 @@ impl World {
         }
         self.pending.remove(index);
         match pending {
-            Pending::Configure(id, service, record) => {
+            Pending::Configure(id, service, record, not_adopted) => {
                 let origin = if self.is_kept(&id) { Origin::Adopted } else { Origin::Created };
+                if let (Some(_), Origin::Adopted, Some(refusal)) = (&record, origin, not_adopted) {
+                    self.tell(Event::Configured(id, None, Err(refusal)));
+                    return true;
+                }
                 let origin = record.map(|record| {
                     self.store.insert(id.clone(), ServiceRecord { origin, ..*record });
                     origin
@@ -493,8 +497,8 @@ impl World {
             Action::Kill(_, process) => self.pending.push(Pending::Kill(process)),
             Action::Clear(id, process) => self.pending.push(Pending::Clear(id, process)),
             Action::Check(id, kind, number, ..) => self.check(id, kind, number),
-            Action::Configure { id, service, record, .. } => {
-                self.pending.push(Pending::Configure(id, service, record));
+            Action::Configure { id, service, record, not_adopted, .. } => {
+                self.pending.push(Pending::Configure(id, service, record, not_adopted));
             }
             Action::Pause(id, process, paused) => self.pending.push(Pending::Pause(id, process, paused)),
             Action::CancelChecks(id) => {
@@ -532,7 +536,8 @@ impl World {
             return;
         }
         for service in &self.inputs.services {
-            if service.depends_on.iter().any(|on| on.identity() == id) {
+            let is_left = self.inputs.refused.contains_key(&service.name.identity());
+            if !is_left && service.depends_on.iter().any(|on| on.identity() == id) {
                 let on = service.name.identity();
                 let of = self.processes.values().filter(|p| p.id == on && p.state == State::Running);
                 let running: Vec<_> = of.collect();
