@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use serde_json::json;
 use windlass::api::EdgeNode;
 
-use crate::parts::{Agent, World, condition, is, is_alive};
+use crate::parts::{Agent, World, condition, is, is_alive, until};
 
 /// Of the failure of a resource; empty where it has not failed.
 fn reason(node: &EdgeNode, resource: &str) -> String {
@@ -134,6 +134,29 @@ async fn the_cloud_writes_neither_the_policy_nor_what_the_agent_keeps_whatever_t
     assert!(failures.iter().all(|failure| failure.message.contains("no policy gives that away")), "{failures:?}");
     assert_eq!(agent.machine.read("f").as_deref(), Some("x"));
     assert!(fs::read_to_string(&policy).unwrap().contains("LocalPolicy") && !fs::exists(&inside).unwrap());
+}
+
+#[tokio::test]
+async fn a_state_folder_that_somebody_else_made_is_not_used() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let world = World::new().await;
+    let mut agent = Agent::prepare(&world, "press-07");
+    let state = agent.state().to_owned();
+    let planted = state.join("agent.redb");
+    fs::create_dir(&state).unwrap();
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o777)).unwrap();
+    fs::write(&planted, "planted").unwrap();
+    for theirs in [&planted, &state] {
+        std::os::unix::fs::chown(theirs, Some(65_534), None).unwrap();
+        agent.start();
+        until("the agent has ended", || agent.has_ended().then_some(())).await;
+        let log = agent.log();
+        assert!(log.contains(&format!("{} belongs to the user 65534", theirs.display())), "{log}");
+        std::os::unix::fs::chown(&planted, Some(0), None).unwrap();
+    }
+    assert_eq!(fs::read_to_string(planted).unwrap(), "planted");
 }
 
 #[tokio::test]

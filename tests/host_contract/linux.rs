@@ -1,14 +1,18 @@
 //! What can be asked of a Linux machine alone: modes, programs that hold a file open, pipes.
 
 use std::{
+    collections::BTreeSet,
     fs,
+    io::{self, Cursor, Read},
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use windlass::{
     agent::host::{Host, PathState, Reason, linux::LinuxHost},
-    model::{Attributes, HostPath, Mode},
+    model::{Attributes, Digest, HostPath, Mode},
 };
 
 use super::{Ground, reason};
@@ -97,4 +101,84 @@ fn where_nothing_may_be_written_the_reason_says_so() {
         assert_eq!(reason(written), Reason::PermissionDenied);
     }
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).expect("opened");
+}
+
+/// Bytes, before the first of which something is done.
+struct After<F: FnMut()>(Option<F>, Cursor<&'static [u8]>);
+
+impl<F: FnMut()> Read for After<F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(mut act) = self.0.take() {
+            act();
+        }
+        self.1.read(buffer)
+    }
+}
+
+#[test]
+fn a_folder_that_becomes_a_link_while_a_file_is_written_leads_nowhere() {
+    let (ground, elsewhere) = (ground(), tempfile::tempdir().expect("folder"));
+    ground.make("folder");
+    let (folder, aside) = (PathBuf::from(&ground.base).join("folder"), PathBuf::from(&ground.base).join("aside"));
+    let swap = || {
+        fs::rename(&folder, &aside).expect("renamed");
+        symlink(elsewhere.path(), &folder).expect("linked");
+    };
+    let mut content = After(Some(swap), Cursor::new(b"x"));
+    let at = ground.path("folder/file");
+    assert_eq!(ground.host.write_file(&at, &mut content, &Attributes::default(), false), Ok(()));
+    assert_eq!(fs::read(aside.join("file")).expect("in the folder that was meant"), b"x");
+    assert_eq!(fs::read_dir(elsewhere.path()).expect("folder").count(), 0);
+    fs::write(elsewhere.path().join("file"), "theirs").expect("written");
+    for refused in [
+        ground.write("folder/file", b"y"),
+        ground.host.set_attributes(&at, &with_mode(0o777)),
+        ground.host.remove_file(&at),
+        ground.host.discard_interrupted(&at),
+        ground.host.create_directory(&ground.path("folder/new"), &Attributes::default()),
+    ] {
+        assert_eq!(reason(refused), Reason::LinkInPath);
+    }
+    assert_eq!(fs::read_to_string(elsewhere.path().join("file")).expect("there"), "theirs");
+}
+
+#[test]
+fn a_folder_that_is_a_link_now_and_then_leads_nowhere_either() {
+    let (ground, elsewhere) = (ground(), tempfile::tempdir().expect("folder"));
+    ground.make("folder");
+    let (folder, link) = (PathBuf::from(&ground.base).join("folder"), PathBuf::from(&ground.base).join("link"));
+    symlink(elsewhere.path(), &link).expect("linked");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                renameat_with(CWD, &folder, CWD, &link, RenameFlags::EXCHANGE).expect("exchanged");
+            }
+        });
+        let mut ends = BTreeSet::new();
+        // Until both have happened, should the other thread have its turn seldom.
+        let mut rounds = 0..20_000;
+        let both = |ends: &BTreeSet<_>| ends.contains(&None) && ends.contains(&Some("LinkInPath"));
+        while let Some(round) = rounds.next().filter(|round| *round < 500 || !both(&ends)) {
+            let made = ground.host.create_directory(&ground.path(&format!("folder/{round}")), &with_mode(0o700));
+            let written = ground.write(&format!("folder/{round}.txt"), b"x");
+            ends.extend([made, written].map(|end| end.err().map(|error| error.reason.as_str())));
+        }
+        done.store(true, Ordering::Relaxed);
+        // The link may be a folder again by the time that it is named.
+        ends.remove(&Some("WrongKind"));
+        assert_eq!(ends, [None, Some("LinkInPath")].into());
+    });
+    assert_eq!(fs::read_dir(elsewhere.path()).expect("folder").count(), 0);
+}
+
+#[test]
+fn a_file_with_other_names_elsewhere_keeps_its_mode() {
+    let ground = ground();
+    ground.write("theirs", b"x").expect("write");
+    fs::hard_link(ground.path("theirs").as_str(), ground.path("a").as_str()).expect("linked");
+    assert_eq!(reason(ground.host.set_attributes(&ground.path("a"), &with_mode(0o666))), Reason::LinkInPath);
+    assert_eq!(mode(&ground, "theirs"), 0o644);
+    ground.write_as("a", b"y", &with_mode(0o666), false).expect("replaced");
+    assert_eq!((mode(&ground, "theirs"), ground.digest("theirs")), (0o644, Digest::of(b"x")));
 }

@@ -131,6 +131,11 @@ impl Host for LinuxHost {
         let trying = format!("set mode, owner and group of {path}");
         let (owner, group) = self.accounts.ids(attributes)?;
         let handle = Place::expect(path, &trying)?.pin(&trying)?;
+        let stat = sys::fstat(&handle).map_err(|e| failed(&trying, e))?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_nlink > 1 {
+            let message = format!("{trying}: it has {} names, of which another may lie elsewhere", stat.st_nlink);
+            return Err(HostError::new(Reason::LinkInPath, message));
+        }
         let mode = attributes.mode.map(|mode| Bits::from_raw_mode(mode.bits()));
         change(&handle, mode, owner, group).map_err(|e| failed(&trying, e))
     }
