@@ -103,7 +103,9 @@ fn the_policy_in_the_documents_is_the_one_that_the_agent_prints_and_reads() {
     let example = text.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
     assert!(example == EXAMPLE, "docs/policy.md does not hold what `windlass-agent policy example` prints");
     parse(EXAMPLE).expect("a policy");
-    parse(&read("examples/policy/linux-press.yaml")).expect("a policy");
+    for example in ["examples/policy/linux-press.yaml", "examples/policy/windows-press.yaml"] {
+        parse(&read(example)).expect("a policy");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod agent_msi;
 mod agent_service;
 mod machine;
 mod packages;
+mod policy;
 mod registry;
 mod road;
 mod service_changes;

@@ -151,6 +151,9 @@ impl InForce {
             return Err(format!("{name} may be the short name of something else; the long name is needed"));
         }
         no_ones(at, &self.reserved)?;
+        if at.is_of_own_unit() {
+            return Err("it is of the agent's own service, and no policy gives that away".to_owned());
+        }
         self.place(at, &self.rules.paths, "paths", &DENIED_PATHS, touch)
     }
 

@@ -68,6 +68,11 @@ impl Location {
         self.parts.iter().skip(1).find(|part| is_on_windows && may_be_short(part)).map(String::as_str)
     }
 
+    /// Whether it is the unit that systemd runs the agent by, or what adds to it, in whichever folder.
+    pub fn is_of_own_unit(&self) -> bool {
+        self.parts.iter().any(|part| part.starts_with("windlass-agent.service"))
+    }
+
     /// Whether it is a key of one of the agent's own services, or of its source in the event log.
     pub fn is_of_own_service(&self) -> bool {
         let is_of_services = matches!(self.parts.as_slice(), [hive, system, _, services, ..]

@@ -164,13 +164,14 @@ fn a_policy_narrows_and_by_name_alone_widens_and_what_it_denies_wins() {
 
 #[test]
 fn no_policy_gives_away_what_is_the_agents_own() {
-    let rules = "paths: {allow: [/var/lib/windlass, /srv, 'C:\\ProgramData\\windlass', 'D:\\']}\n\
+    let rules = "paths: {allow: [/var/lib/windlass, /srv, /etc, 'C:\\ProgramData\\windlass', 'D:\\']}\n\
                  registryValues: {allow: ['HKLM\\SOFTWARE\\windlass', 'HKLM\\SYSTEM']}\nsetIdFiles: true\n";
     for given in [policy(Platform::Posix, rules), policy(Platform::Windows, "")] {
         for own in [
             "/var/lib/windlass/agent.redb",
             "/var/lib/windlass",
             "/srv/policy.yaml",
+            "/etc/systemd/system/windlass-agent.service.d/override.conf",
             r"c:\programdata\WINDLASS\policy.yaml",
             r"D:\Windlass-Agent.exe",
         ] {
