@@ -8,7 +8,7 @@ use prost::Message as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use windlass::{
-    agent::enrollment_file,
+    agent::{enrollment_file, policy},
     model::{HostPath, NodeId, RegistryPlace, Report, View},
     operator::authority::CheckedRequest,
     trust::Trust,
@@ -37,6 +37,7 @@ pub const ALL: &[(&str, Body)] = &[
     ("enrollment_file", enrollment_file),
     ("frames", frames),
     ("host_path", host_path),
+    ("local_policy", local_policy),
     ("registry_place", registry_place),
     ("spiffe_uri", spiffe_uri),
     ("trust", trust),
@@ -109,6 +110,14 @@ pub fn host_path(bytes: &[u8]) {
         assert!(!path.components().any(|part| matches!(part, "" | "." | "..")), "{path:?}");
         assert_eq!(HostPath::parse(path.as_str()).as_ref(), Ok(&path), "what was normalised stays");
         assert!(!path.as_str().contains('\0'));
+    }
+}
+
+/// What a machine's administrator writes.
+pub fn local_policy(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(rules) = policy::file::parse(text) {
+        assert_eq!(policy::file::parse(&policy::file::text(&rules)).as_ref(), Ok(&rules), "as shown it is the same");
     }
 }
 

@@ -35,6 +35,7 @@ pub fn of(body: &str) -> Vec<Vec<u8>> {
             r"\\?\C:\Acme\..\NUL.txt:stream",
             r"C:\PROGRA~1\Acme. ",
         ]),
+        "local_policy" => texts(&[windlass::agent::policy::file::EXAMPLE]),
         "registry_place" => texts(&[
             "HKLM\\SOFTWARE\\WOW6432Node\\Acme\\Press\0Line",
             "HKEY_USERS\\S-1-5-19\\Software\\Acme\0",
