@@ -51,9 +51,12 @@ impl Machine {
                 .unwrap_or_else(|error| panic!("copy {}: {error}", from.display()));
         }
         // Before the machine starts: what it makes itself is not there yet.
-        let policy = prefix.join("drive_c").join("state").join("policy.yaml");
-        fs::create_dir_all(policy.parent().expect("below C:")).expect("a folder of the machine");
-        fs::write(&policy, POLICY).expect("a file of the machine");
+        // For agents that these tests start, and for those that the machine starts itself.
+        for state in ["state", "ProgramData/windlass"] {
+            let folder = prefix.join("drive_c").join(state);
+            fs::create_dir_all(&folder).expect("a folder of the machine");
+            fs::write(folder.join("policy.yaml"), POLICY).expect("a file of the machine");
+        }
         let person = person(&prefix, &log);
         Self { prefix, log, _person: person, agent: None, environment: Vec::new() }
     }
