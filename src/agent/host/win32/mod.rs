@@ -2,6 +2,7 @@
 //! that it is tested there.
 
 pub mod errors;
+pub mod found_folder;
 pub mod installer_log;
 pub mod installers;
 pub mod registry_data;

@@ -7,24 +7,22 @@ use std::{
     io::{self, Read as _},
     os::windows::{
         fs::{MetadataExt as _, OpenOptionsExt as _},
-        io::{AsRawHandle as _, FromRawHandle as _, OwnedHandle},
+        io::OwnedHandle,
     },
     path::Path,
-    ptr::null_mut,
 };
 
 use windows_sys::Win32::{
-    Foundation::{GENERIC_ALL, GENERIC_READ, GENERIC_WRITE, HANDLE},
-    Security::{GetTokenInformation, INHERIT_ONLY_ACE, TOKEN_QUERY, TOKEN_USER, TokenUser},
+    Foundation::{GENERIC_ALL, GENERIC_READ, GENERIC_WRITE},
+    Security::INHERIT_ONLY_ACE,
     Storage::FileSystem::{
         DELETE, FILE_APPEND_DATA, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_REPARSE_POINT, FILE_DELETE_CHILD,
         FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, FILE_WRITE_DATA, READ_CONTROL, WRITE_DAC,
         WRITE_OWNER,
     },
-    System::Threading::{GetCurrentProcess, OpenProcessToken},
 };
 
-use super::{accounts::Sid, security::Descriptor};
+use super::{accounts::Sid, security::Descriptor, token};
 
 /// SYSTEM, administrators, and the installer of Windows.
 const TRUSTED: [&str; 3] =
@@ -46,7 +44,7 @@ pub fn read_guarded(path: &Path, max_bytes: u64) -> io::Result<Option<Vec<u8>>> 
     if metadata.file_attributes() & (FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_REPARSE_POINT) != 0 {
         return Err(io::Error::other("it is a directory or link, expected a file"));
     }
-    let own = own_user()?;
+    let own = token::user()?;
     expect_closed(path, &descriptor(&file)?, &own, WRITE)?;
     for (above, rights) in path.ancestors().skip(1).zip([WRITE].into_iter().chain(std::iter::repeat(REPLACE))) {
         expect_closed(above, &descriptor(&open(above, READ_CONTROL)?)?, &own, rights)?;
@@ -59,12 +57,11 @@ pub fn read_guarded(path: &Path, max_bytes: u64) -> io::Result<Option<Vec<u8>>> 
     Ok(Some(bytes))
 }
 
-/// Closes a folder that was there before to others, by `close`. One that is another's is refused, and so is one that
-/// others could write and that holds what is another's: they could have put it there for the agent to find.
+/// Closes a folder that was there before to others, by `close`, which looks whose it is. One that others could write and
+/// that holds what is another's is refused: they could have put it there for the agent to find.
 pub(super) fn take_over(folder: &Path, close: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    let own = own_user()?;
+    let own = token::user()?;
     let before = descriptor(&open(folder, READ_CONTROL)?)?;
-    expect_owner(folder, &before, &own)?;
     let was_open = expect_closed(folder, &before, &own, WRITE).is_err();
     close()?;
     if was_open {
@@ -116,34 +113,6 @@ fn expect_closed(path: &Path, security: &Descriptor, own: &Sid, rights: u32) -> 
     other.map_or(Ok(()), |entry| open_to(&entry.sid.as_text()))
 }
 
-/// Whom this process runs as.
-fn own_user() -> io::Result<Sid> {
-    let mut token: HANDLE = null_mut();
-    // SAFETY: the handle of the own process needs no closing; the call fills in the other one.
-    #[allow(unsafe_code)]
-    let done = unsafe { OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &mut token) };
-    if done == 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call succeeded, so the handle is open, and nobody else has it.
-    #[allow(unsafe_code)]
-    let token = unsafe { OwnedHandle::from_raw_handle(token) };
-    // The structure and a SID of at most 68 bytes behind it, aligned as the structure is.
-    let (mut buffer, mut length) = ([0u64; 16], 0);
-    // SAFETY: the token is open and the buffer has the size that is given.
-    #[allow(unsafe_code)]
-    let done = unsafe {
-        let size = u32::try_from(size_of_val(&buffer)).unwrap_or_default();
-        GetTokenInformation(token.as_raw_handle(), TokenUser, buffer.as_mut_ptr().cast(), size, &mut length)
-    };
-    if done == 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call filled in the structure, which points to a whole SID within the buffer.
-    #[allow(unsafe_code)]
-    Ok(unsafe { Sid::copied((*buffer.as_ptr().cast::<TOKEN_USER>()).User.Sid) })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,14 +124,14 @@ mod tests {
         assert_eq!(read_guarded(&folder.path().join("none").join("policy.yaml"), 8).expect("no folder"), None);
         super::super::own::create_private_directory(folder.path()).expect("closed");
         fs::write(&file, "rules").expect("written");
-        let (own, of_file) = (own_user().expect("own"), descriptor(&open(&file, READ_CONTROL).expect("open")));
+        let (own, of_file) = (token::user().expect("own"), descriptor(&open(&file, READ_CONTROL).expect("open")));
         expect_owner(&file, &of_file.expect("descriptor"), &own).expect("own");
         assert!(read_guarded(folder.path(), 8).expect_err("a folder").to_string().contains("expected a file"));
     }
 
     #[test]
     fn what_others_may_write_is_told_by_its_list() {
-        let own = own_user().expect("own");
+        let own = token::user().expect("own");
         let path = Path::new(r"C:\x");
         let closed = |list: &str, rights| {
             let security = Descriptor::parse(&format!("O:BA{list}")).expect(list);

@@ -22,6 +22,7 @@ mod security;
 mod service_host;
 mod services;
 mod strings;
+mod token;
 mod wait;
 mod watch;
 

@@ -2,19 +2,20 @@
 
 use std::{
     io,
-    os::windows::io::{AsRawHandle as _, FromRawHandle as _, OwnedHandle},
+    os::windows::io::AsRawHandle as _,
     ptr::{null, null_mut},
     sync::OnceLock,
 };
 
 use windows_sys::Win32::{
-    Foundation::{ERROR_NOT_ALL_ASSIGNED, GetLastError, HANDLE, LUID},
+    Foundation::{ERROR_NOT_ALL_ASSIGNED, GetLastError, LUID},
     Security::{
         AdjustTokenPrivileges, LUID_AND_ATTRIBUTES, LookupPrivilegeValueW, SE_PRIVILEGE_ENABLED, SE_RESTORE_NAME,
         TOKEN_ADJUST_PRIVILEGES, TOKEN_PRIVILEGES, TOKEN_QUERY,
     },
-    System::Threading::{GetCurrentProcess, OpenProcessToken},
 };
+
+use super::token;
 
 /// Does something that may need the privilege to restore, which alone lets a file be given to any account. It is
 /// switched on once, and stays: it changes nothing for calls that do not ask for it.
@@ -25,16 +26,7 @@ pub(super) fn restoring<T>(act: impl FnOnce() -> T) -> T {
 }
 
 fn enable(name: *const u16) -> io::Result<()> {
-    let mut token: HANDLE = null_mut();
-    // SAFETY: the handle of the own process needs no closing; the call fills in the other one.
-    #[allow(unsafe_code)]
-    let done = unsafe { OpenProcessToken(GetCurrentProcess(), TOKEN_ADJUST_PRIVILEGES | TOKEN_QUERY, &mut token) };
-    if done == 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call succeeded, so the handle is open, and nobody else has it.
-    #[allow(unsafe_code)]
-    let token = unsafe { OwnedHandle::from_raw_handle(token) };
+    let token = token::open(TOKEN_ADJUST_PRIVILEGES | TOKEN_QUERY)?;
     let mut luid = LUID::default();
     // SAFETY: the name is a constant that ends with NUL; the call fills in the number.
     #[allow(unsafe_code)]
