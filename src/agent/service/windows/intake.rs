@@ -44,6 +44,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// agent goes on without it.
 pub fn take_enrollment(state_dir: &Path) {
     let Some(path) = registry::parameters(ENROLLMENT_FILE).filter(|path| !path.is_empty()) else { return };
+    // It holds a token, which is nothing for a folder of somebody else.
+    if let Err(error) = machine::create_private_directory(state_dir) {
+        error!(resource = path, %error, "the installer's enrollment file could not be taken and deleted");
+        return;
+    }
     let opened = open(Path::new(&path));
     let given = match &opened {
         Ok((_, text)) => match enrollment_file::parse(text) {
