@@ -11,7 +11,11 @@ use std::{
 
 use windows_service::service::ServiceAccess;
 
-use super::{super::own, logon_right::sid_of, scm};
+use super::{
+    super::{own, security::PRIVATE},
+    logon_right::sid_of,
+    scm,
+};
 use crate::{
     agent::scm::{
         accounts::Account,
@@ -23,6 +27,12 @@ use crate::{
 
 /// SYSTEM and administrators, and what runs as a service may read and run it.
 const HOSTS: &str = "D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;FRFX;;;SU)";
+
+/// The account may read the folder and add files to it, and change and remove what it added; not the folder, and it may
+/// make none below, which could be turned into junctions.
+fn output_access(sid: &str) -> String {
+    format!("{PRIVATE}(A;;0x1200ab;;;{sid})(A;OIIO;0x1301bf;;;{sid})")
+}
 
 /// Where these things lie.
 #[derive(Debug)]
@@ -56,9 +66,8 @@ impl Wraps {
         let account = Account::parse(service.account.as_deref());
         // Windows makes the account of a service with the service: it may not be there yet.
         let sid = sid_of(account.scm_name()).map_err(|error| io::Error::other(error.message))?.as_text();
-        let admins = "D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)";
-        own::create_directory(&folder, &format!("{admins}(A;OICI;FRFX;;;{sid})"))?;
-        own::create_directory(&folder.join(OUTPUT), &format!("{admins}(A;OICI;0x1301bf;;;{sid})"))?;
+        own::create_directory(&folder, &format!("{PRIVATE}(A;OICI;FRFX;;;{sid})"))?;
+        own::create_directory(&folder.join(OUTPUT), &output_access(&sid))?;
         let (file, bytes) = (folder.join(FILE), Wrapped::of(service).to_bytes());
         match fs::read(&file) {
             Ok(before) if before == bytes => return Ok(false),
@@ -125,5 +134,34 @@ fn folders(of: &Path) -> io::Result<Vec<PathBuf>> {
         Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windows_sys::Win32::{
+        Security::{INHERIT_ONLY_ACE, OBJECT_INHERIT_ACE},
+        Storage::FileSystem::{
+            DELETE, FILE_ADD_FILE, FILE_ADD_SUBDIRECTORY, FILE_DELETE_CHILD, FILE_GENERIC_EXECUTE, FILE_GENERIC_READ,
+            FILE_GENERIC_WRITE, FILE_WRITE_ATTRIBUTES, WRITE_DAC, WRITE_OWNER,
+        },
+    };
+
+    use super::{super::super::security::Descriptor, *};
+
+    #[test]
+    fn a_wrapped_program_may_add_files_to_its_output_and_not_change_the_folder() {
+        let entries = Descriptor::parse(&output_access("S-1-5-19")).expect("SDDL").entries().expect("a list");
+        let mine: Vec<_> = entries.iter().filter(|entry| entry.sid.as_text() == "S-1-5-19").collect();
+        let (below, here): (Vec<_>, Vec<_>) =
+            mine.into_iter().partition(|entry| u32::from(entry.flags) & INHERIT_ONLY_ACE != 0);
+        let [here] = here[..] else { panic!("{here:?}") };
+        let [below] = below[..] else { panic!("{below:?}") };
+        assert_eq!(here.flags, 0, "for the folder alone");
+        assert_eq!(here.mask, FILE_GENERIC_READ | FILE_GENERIC_EXECUTE | FILE_ADD_FILE);
+        let turns_it = DELETE | FILE_DELETE_CHILD | FILE_WRITE_ATTRIBUTES | FILE_ADD_SUBDIRECTORY;
+        assert_eq!(here.mask & (turns_it | WRITE_DAC | WRITE_OWNER), 0);
+        assert_eq!(u32::from(below.flags), OBJECT_INHERIT_ACE | INHERIT_ONLY_ACE, "for files alone");
+        assert_eq!(below.mask, FILE_GENERIC_READ | FILE_GENERIC_WRITE | FILE_GENERIC_EXECUTE | DELETE);
     }
 }
