@@ -29,6 +29,7 @@ use windows_sys::Win32::{
 use super::{
     accounts::Sid,
     handles::{Code, Kind, code_of, last_error},
+    privileges,
     strings::wide,
 };
 
@@ -165,8 +166,8 @@ impl Descriptor {
         (0..count.into()).map(|index| entry(dacl, index)).collect()
     }
 
-    /// Puts the DACL and, as far as this process may, owner and group on something else, entries that were inherited
-    /// as such.
+    /// Puts owner, group and DACL on something else, entries that were inherited as such. Without an owner, as on a
+    /// volume that keeps none, it stays whose it is.
     pub(super) fn copy_to(&self, handle: &OwnedHandle) -> Result<(), Code> {
         if self.control() & SE_DACL_AUTO_INHERITED != 0 {
             // Without it the system would forget which entries were inherited.
@@ -175,9 +176,15 @@ impl Descriptor {
             let _ = unsafe { SetSecurityDescriptorControl(self.0, SE_DACL_AUTO_INHERIT_REQ, SE_DACL_AUTO_INHERIT_REQ) };
         }
         self.put(DACL_SECURITY_INFORMATION, handle)?;
-        let _ = self.put(OWNER_SECURITY_INFORMATION, handle);
-        let _ = self.put(GROUP_SECURITY_INFORMATION, handle);
-        Ok(())
+        if self.owner().is_none() {
+            return Ok(());
+        }
+        privileges::restoring(|| {
+            self.put(OWNER_SECURITY_INFORMATION, handle)?;
+            // Windows itself does nothing with it.
+            let _ = self.put(GROUP_SECURITY_INFORMATION, handle);
+            Ok(())
+        })
     }
 
     /// As it is, whatever lies above or below.
