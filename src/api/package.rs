@@ -12,8 +12,9 @@ use super::{ArtifactSource, RegistryViewName};
     validation = Rule::new("has(self.msi) != has(self.exe)").message("exactly one of msi and exe must be set")
 )]
 pub struct PackageEntry {
-    /// Name of the package in reports and logs: letters, digits, "-", "_" and ".".
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[A-Za-z0-9][-._A-Za-z0-9]*$"))]
+    /// Name of the package in reports and logs: letters, digits, "-", "_" and ".", the last no dot, and none
+    /// that Windows keeps for a device, such as con or nul.x.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[A-Za-z0-9]([-._A-Za-z0-9]*[-_A-Za-z0-9])?$"))]
     pub name: String,
 
     /// A package of Windows Installer.

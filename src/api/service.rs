@@ -10,9 +10,9 @@ use super::{KeyRef, ProbeEntry};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceEntry {
-    /// Name of the service on the machine: letters, digits, "-", "_" and ".". On Windows case makes no
-    /// difference.
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[A-Za-z0-9][-._A-Za-z0-9]*$"))]
+    /// Name of the service on the machine: letters, digits, "-", "_" and ".", the last no dot, and none that
+    /// Windows keeps for a device, such as con or nul.x. On Windows case makes no difference.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[A-Za-z0-9]([-._A-Za-z0-9]*[-_A-Za-z0-9])?$"))]
     pub name: String,
 
     /// Name for people, as the Services console shows it. Defaults to the name.

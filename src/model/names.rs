@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::path::is_device;
+
 /// Which EdgeNode an agent is: namespace and name for people, UID against mix-ups after a re-creation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct NodeId {
@@ -39,7 +41,8 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// Name of a service on a node: 1 to 63 letters, digits, `-`, `_`, `.`, beginning with a letter or digit.
+/// Name of a service on a node: 1 to 63 letters, digits, `-`, `_`, `.`, beginning with a letter or digit. Files are
+/// named by it, hence none that Windows takes for a device, such as `nul.x`, or for another, as `acme.` is `acme`.
 ///
 /// Windows compares service names without regard to case, hence [`ServiceName::identity`].
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -112,7 +115,8 @@ impl fmt::Debug for PackageName {
 
 fn is_name(text: &str) -> bool {
     let first = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-    first && text.len() <= 63 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    let all = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    first && all && text.len() <= 63 && !text.ends_with('.') && !is_device(text)
 }
 
 fn short(text: &str) -> String {
@@ -124,12 +128,12 @@ fn short(text: &str) -> String {
 pub enum NameError {
     /// Not the name of a service.
     #[error(
-        "{0:?} is not a service name: expected 1 to 63 letters, digits, '-', '_', '.', beginning with a letter or digit"
+        "{0:?} is not a service name: expected 1 to 63 letters, digits, '-', '_', '.', beginning with a letter or digit, ending with no dot, and no device of Windows such as con or nul.x"
     )]
     Service(String),
     /// Not the name of a package.
     #[error(
-        "{0:?} is not a package name: expected 1 to 63 letters, digits, '-', '_', '.', beginning with a letter or digit"
+        "{0:?} is not a package name: expected 1 to 63 letters, digits, '-', '_', '.', beginning with a letter or digit, ending with no dot, and no device of Windows such as con or nul.x"
     )]
     Package(String),
     /// Not the identity of a node.
@@ -164,10 +168,17 @@ mod tests {
 
     #[test]
     fn names_of_services_and_packages_are_checked() {
-        for name in ["AcmePress", "a", "acme.db-2_x", &"a".repeat(63)] {
+        for name in ["AcmePress", "a", "acme.db-2_x", "console", "com10", "x.nul", &"a".repeat(63)] {
             assert!(ServiceName::parse(name).is_ok() && PackageName::parse(name).is_ok(), "{name}");
         }
         for name in ["", "-a", ".a", "a b", "a/b", "ä", &"a".repeat(64)] {
+            assert!(ServiceName::parse(name).is_err() && PackageName::parse(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_windows_takes_for_a_device_or_for_another_name_is_no_name() {
+        for name in ["con", "NUL", "nul.x", "Aux.log.1", "prn", "com1", "com9.x", "lpt0", "LPT9", "acme.", "acme.."] {
             assert!(ServiceName::parse(name).is_err() && PackageName::parse(name).is_err(), "{name}");
         }
     }

@@ -132,7 +132,7 @@ fn wrong_component(platform: Platform, component: &str) -> Option<&'static str> 
 }
 
 /// CON, PRN, AUX, NUL, COM0-9, LPT0-9 and their superscript digits, also before a dot.
-fn is_device(component: &str) -> bool {
+pub(super) fn is_device(component: &str) -> bool {
     let stem = component.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
     if matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$") {
         return true;

@@ -115,7 +115,7 @@ fn each_fault_has_its_field_its_reason_and_a_mend() {
         (
             "services: [{name: -a, command: [/a]}]",
             "InvalidName",
-            "spec.services[0].name: \"-a\" is not a service name: expected 1 to 63 letters, digits, '-', '_', '.', beginning with a letter or digit",
+            "spec.services[0].name: \"-a\" is not a service name: expected 1 to 63 letters, digits, '-', '_', '.', beginning with a letter or digit, ending with no dot, and no device of Windows such as con or nul.x",
         ),
         (
             "services: [{name: a, command: ['C:\\a.exe'], env: [{name: Path, value: a}, {name: PATH, value: b}]}]",
