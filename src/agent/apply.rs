@@ -12,7 +12,7 @@ use super::{
     contents::Contents,
     difference::{self, Difference},
     entries::digest_of,
-    host::{Host, ProductState, Reason, Removed},
+    host::{Host, HostError, ProductState, Reason, Removed},
     observe::{State, look},
     place::Thing,
     plan::{Action, Deed},
@@ -234,7 +234,11 @@ fn install_failed(message: String) -> Trouble {
 }
 
 fn open(contents: &dyn Contents, digest: &Digest, of: &dyn Display) -> Result<Box<dyn Read + Send>, Trouble> {
-    contents.open(digest).map_err(|e| Trouble::new(Reason::IoError.as_str(), format!("read the contents of {of}: {e}")))
+    contents.open(digest).map_err(|error| unreadable(of, &error))
+}
+
+fn unreadable(of: &dyn Display, error: &HostError) -> Trouble {
+    Trouble::new(error.reason.as_str(), format!("read the contents of {of}: {}", error.message))
 }
 
 fn salt(journal: &JournalEntry) -> Option<Salt> {
@@ -244,4 +248,17 @@ fn salt(journal: &JournalEntry) -> Option<Salt> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contents_that_the_machine_does_not_let_be_read_keep_their_reason() {
+        let error = HostError::new(Reason::BlockedByAntivirus, "open C:\\x: the virus scanner removed it");
+        let trouble = unreadable(&"C:\\a.exe", &error);
+        let message = "read the contents of C:\\a.exe: open C:\\x: the virus scanner removed it";
+        assert_eq!(trouble, Trouble::new("BlockedByAntivirus", message.to_owned()));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, io::Read};
 
-use super::store::StoreError;
+use super::{host::HostError, store::StoreError};
 use crate::model::{Digest, Salt};
 
 /// A content-addressed folder, or memory. Calls block.
@@ -20,8 +20,8 @@ pub trait Contents: Send + Sync + 'static {
     /// and returns what it digested to.
     fn finish(&self, digest: &Digest, salt: Option<&Salt>) -> Result<Result<(), Digest>, StoreError>;
 
-    /// Reads it.
-    fn open(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, StoreError>;
+    /// Reads it. What is wrong is said as the machine says it of any file: a virus scanner may block this one.
+    fn open(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, HostError>;
 
     /// Discards all but these.
     fn retain(&self, keep: &HashSet<Digest>) -> Result<(), StoreError>;

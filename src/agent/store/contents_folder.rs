@@ -10,7 +10,10 @@ use std::{
 
 use super::StoreError;
 use crate::{
-    agent::{contents::Contents, host::machine},
+    agent::{
+        contents::Contents,
+        host::{HostError, machine},
+    },
     model::{Digest, Hasher, Salt},
 };
 
@@ -82,9 +85,9 @@ impl Contents for ContentsFolder {
         Ok(Ok(()))
     }
 
-    fn open(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, StoreError> {
+    fn open(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, HostError> {
         let path = self.whole(digest);
-        let file = File::open(&path).map_err(|e| failed("open", &path, &e))?;
+        let file = File::open(&path).map_err(|e| machine::failed_io(&format!("open {}", path.display()), &e))?;
         Ok(Box::new(file))
     }
 

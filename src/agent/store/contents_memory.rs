@@ -8,7 +8,10 @@ use std::{
 
 use super::StoreError;
 use crate::{
-    agent::contents::Contents,
+    agent::{
+        contents::Contents,
+        host::{HostError, Reason},
+    },
     model::{Digest, Salt},
 };
 
@@ -64,10 +67,10 @@ impl Contents for MemoryContents {
         Ok(Ok(()))
     }
 
-    fn open(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, StoreError> {
+    fn open(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, HostError> {
         match self.state().whole.get(digest) {
             Some(bytes) => Ok(Box::new(Cursor::new(bytes.clone()))),
-            None => Err(StoreError(format!("content {digest} is not there"))),
+            None => Err(HostError::new(Reason::IoError, format!("content {digest} is not there"))),
         }
     }
 

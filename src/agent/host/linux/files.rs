@@ -348,7 +348,8 @@ fn failed(trying: &str, errno: Errno) -> HostError {
     failed_io(trying, &errno.into())
 }
 
-fn failed_io(trying: &str, error: &io::Error) -> HostError {
+/// An error of the standard library, with the reason that it stands for.
+pub fn failed_io(trying: &str, error: &io::Error) -> HostError {
     let reason = match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::ACCESS | Errno::PERM) => Reason::PermissionDenied,
         Some(Errno::NOTDIR | Errno::ISDIR | Errno::EXIST) => Reason::WrongKind,

@@ -19,7 +19,7 @@ use std::{
     process::ExitCode,
 };
 
-pub use files::LinuxHost;
+pub use files::{LinuxHost, failed_io};
 pub use guarded::read_guarded;
 pub use launcher::launch;
 pub use own::{create_private_directory, protect, sync_directory, unprotect, write_private_file};

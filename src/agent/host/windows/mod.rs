@@ -36,6 +36,7 @@ pub use folders::state_dir;
 pub use guarded::read_guarded;
 pub use own::{create_private_directory, sync_directory, write_private_file};
 pub use pipe::{connect, listen, stop_requested};
+pub use place::failed_io;
 pub use protect::{protect, unprotect};
 pub use service_host::service_host;
 pub use services::WindowsServices;

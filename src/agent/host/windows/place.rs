@@ -235,7 +235,7 @@ pub(super) fn failed(trying: &str, code: Code) -> HostError {
 }
 
 /// An error of the standard library, or of what is read.
-pub(super) fn failed_io(trying: &str, error: &std::io::Error) -> HostError {
+pub fn failed_io(trying: &str, error: &std::io::Error) -> HostError {
     match error.raw_os_error() {
         Some(_) => failed(trying, code_of(error)),
         None => HostError::new(Reason::IoError, format!("{trying}: {error}")),
