@@ -9,6 +9,7 @@ mod files;
 mod folders;
 mod guarded;
 mod handles;
+mod job;
 mod own;
 mod packages;
 mod pipe;

@@ -4,9 +4,9 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Seek as _, SeekFrom},
-    os::windows::process::CommandExt as _,
+    os::windows::{io::OwnedHandle, process::CommandExt as _},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -22,7 +22,7 @@ use windows_sys::Win32::{
     },
 };
 
-use super::{own::create_private_directory, place::failed_io, process::Process, restart, strings::wide};
+use super::{job::Job, own::create_private_directory, place::failed_io, process::Process, restart, strings::wide};
 use crate::{
     agent::{
         host::{
@@ -117,18 +117,14 @@ impl Packages {
     fn run(&self, command: &mut Command, trying: &str) -> Result<i32, HostError> {
         command.current_dir(&self.folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let started = command.creation_flags(CREATE_NO_WINDOW).spawn();
-        let mut child = started.map_err(|error| match error.kind() {
+        let child = started.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => HostError::new(Reason::NotExecutable, format!("{trying}: {error}")),
             _ => failed_io(trying, &error),
         })?;
-        let process = Process::open(child.id(), true).map_err(|error| failed_io(trying, &error))?;
-        if !process.ends_within(LONGEST) {
-            let _ = process.terminate();
+        Running::new(child).end_within(LONGEST).map_err(|error| failed_io(trying, &error))?.ok_or_else(|| {
             let message = format!("{trying}: the installer did not end within {} min", LONGEST.as_secs() / 60);
-            return Err(HostError::new(Reason::InstallFailed, message));
-        }
-        let status = child.wait().map_err(|error| failed_io(trying, &error))?;
-        Ok(status.code().unwrap_or(-1))
+            HostError::new(Reason::InstallFailed, message)
+        })
     }
 
     /// Whose name ends as installers expect.
@@ -146,6 +142,34 @@ impl Packages {
 
     fn make_folder(&self, trying: &str) -> Result<(), HostError> {
         create_private_directory(&self.folder).map_err(|error| failed_io(trying, &error))
+    }
+}
+
+/// An installer that runs, and what it starts: not what it has the Windows Installer service do. All of it goes on
+/// without the agent.
+struct Running {
+    process: Process,
+    /// `None` where Windows makes none: then what it starts is not known.
+    job: Option<Job>,
+}
+
+impl Running {
+    fn new(child: Child) -> Self {
+        let handle = OwnedHandle::from(child);
+        let job = Job::that_goes_on().and_then(|job| job.take(&handle).map(|()| job)).ok();
+        Self { process: Process::from(handle), job }
+    }
+
+    /// Its exit code; `None` where it did not end in time, and was ended with all that it started.
+    fn end_within(self, limit: Duration) -> io::Result<Option<i32>> {
+        if self.process.ends_within(limit) {
+            return self.process.exit_code().map(|code| Some(code.cast_signed())).ok_or_else(io::Error::last_os_error);
+        }
+        match self.job {
+            Some(job) => job.end(),
+            None => self.process.terminate()?,
+        }
+        Ok(None)
     }
 }
 
@@ -199,5 +223,44 @@ fn system_directory() -> PathBuf {
     match text.get(..length as usize) {
         Some(path) if length > 0 => PathBuf::from(String::from_utf16_lossy(path)),
         _ => PathBuf::from(r"C:\Windows\System32"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::BufRead as _, sync::mpsc::channel, thread};
+
+    use super::*;
+
+    fn shell(arguments: &str) -> Child {
+        let mut command = Command::new(std::env::var("COMSPEC").expect("a shell"));
+        command.raw_arg(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("spawns")
+    }
+
+    #[test]
+    fn an_installer_that_does_not_end_is_ended_with_what_it_started() {
+        // The one that it starts waits for input that never comes, and holds the output open.
+        let mut child = shell("/c cmd /c \"echo begun& set /p x=\"");
+        let (_input, output) = (child.stdin.take(), child.stdout.take().expect("piped"));
+        let (told, events) = channel();
+        thread::spawn(move || {
+            for line in io::BufReader::new(output).lines().map_while(Result::ok) {
+                let _ = told.send(line);
+            }
+        });
+        let running = Running::new(child);
+        let deadline = Duration::from_secs(60);
+        assert_eq!(events.recv_timeout(deadline).as_deref(), Ok("begun"));
+        assert_eq!(running.end_within(Duration::ZERO).expect("waited for"), None);
+        let after = events.recv_timeout(deadline);
+        assert_eq!(after, Err(std::sync::mpsc::RecvTimeoutError::Disconnected), "nobody holds the output any more");
+    }
+
+    #[test]
+    fn an_installer_that_ends_says_how() {
+        for code in [7, -1] {
+            let running = Running::new(shell(&format!("/c exit {code}")));
+            assert_eq!(running.end_within(Duration::from_secs(60)).expect("waited for"), Some(code));
+        }
     }
 }

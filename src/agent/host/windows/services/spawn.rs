@@ -12,20 +12,13 @@ use std::{
 
 use windows_sys::Win32::{
     Foundation::{HANDLE, HANDLE_FLAG_INHERIT, SetHandleInformation},
-    System::{
-        JobObjects::{
-            AssignProcessToJobObject, CreateJobObjectW, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
-            JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectExtendedLimitInformation, SetInformationJobObject,
-            TerminateJobObject,
-        },
-        Threading::{
-            CREATE_SUSPENDED, CREATE_UNICODE_ENVIRONMENT, CreateProcessAsUserW, CreateProcessW, PROCESS_CREATION_FLAGS,
-            PROCESS_INFORMATION, ResumeThread, STARTF_USESTDHANDLES, STARTUPINFOW,
-        },
+    System::Threading::{
+        CREATE_SUSPENDED, CREATE_UNICODE_ENVIRONMENT, CreateProcessAsUserW, CreateProcessW, PROCESS_CREATION_FLAGS,
+        PROCESS_INFORMATION, ResumeThread, STARTF_USESTDHANDLES, STARTUPINFOW,
     },
 };
 
-use super::super::{process::Process, strings::wide};
+use super::super::{job::Job, process::Process, strings::wide};
 use crate::agent::scm::command_line;
 
 /// What is to be started.
@@ -48,13 +41,13 @@ pub(in super::super) struct Spawn<'a> {
 pub(in super::super) struct Spawned {
     pub(in super::super) process: Process,
     pub(in super::super) pid: u32,
-    job: OwnedHandle,
+    job: Job,
 }
 
 impl Spawn<'_> {
     /// Starts it: in its job before its first instruction.
     pub(in super::super) fn spawn(&self) -> io::Result<Spawned> {
-        let job = job()?;
+        let job = Job::that_ends_with_this()?;
         let nothing = File::options().read(true).write(true).open("NUL")?;
         let output = self.output.unwrap_or(&nothing);
         let mut startup = STARTUPINFOW {
@@ -103,12 +96,9 @@ impl Spawn<'_> {
         #[allow(unsafe_code)]
         let (process, thread) =
             unsafe { (OwnedHandle::from_raw_handle(made.hProcess), OwnedHandle::from_raw_handle(made.hThread)) };
+        let taken = job.take(&process);
         let spawned = Spawned { process: Process::from(process), pid: made.dwProcessId, job };
-        // SAFETY: all handles are open.
-        #[allow(unsafe_code)]
-        let assigned = unsafe { AssignProcessToJobObject(spawned.job.as_raw_handle(), made.hProcess) };
-        if assigned == 0 {
-            let error = io::Error::last_os_error();
+        if let Err(error) = taken {
             let _ = spawned.process.terminate();
             return Err(error);
         }
@@ -122,37 +112,8 @@ impl Spawn<'_> {
 impl Spawned {
     /// Ends all of it.
     pub(in super::super) fn end(&self) {
-        // SAFETY: the handle is open.
-        #[allow(unsafe_code)]
-        let _ = unsafe { TerminateJobObject(self.job.as_raw_handle(), 1) };
+        self.job.end();
     }
-}
-
-/// One whose end is that of all in it.
-fn job() -> io::Result<OwnedHandle> {
-    // SAFETY: without attributes and name; the handle is owned by what is returned.
-    #[allow(unsafe_code)]
-    let handle = unsafe { CreateJobObjectW(null(), null()) };
-    if handle.is_null() {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the handle is open, and from here on owned by this alone.
-    #[allow(unsafe_code)]
-    let job = unsafe { OwnedHandle::from_raw_handle(handle) };
-    let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
-    limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
-    let size = u32::try_from(size_of_val(&limits)).unwrap_or_default();
-    // SAFETY: the handle is open; the limits are of the size that is said and outlive the call.
-    #[allow(unsafe_code)]
-    let done = unsafe {
-        SetInformationJobObject(
-            job.as_raw_handle(),
-            JobObjectExtendedLimitInformation,
-            (&raw const limits).cast(),
-            size,
-        )
-    };
-    if done == 0 { Err(io::Error::last_os_error()) } else { Ok(job) }
 }
 
 fn inheritable(file: &File) -> io::Result<HANDLE> {
