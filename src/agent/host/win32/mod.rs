@@ -8,3 +8,4 @@ pub mod installers;
 pub mod registry_data;
 pub mod registry_key;
 pub mod versions;
+pub mod waits;

@@ -14,14 +14,14 @@ use windows_sys::{
     Win32::{
         Foundation::{FILETIME, HANDLE, WAIT_OBJECT_0},
         System::Threading::{
-            GetExitCodeProcess, GetProcessTimes, INFINITE, OpenProcess, PROCESS_QUERY_LIMITED_INFORMATION,
-            PROCESS_SYNCHRONIZE, PROCESS_TERMINATE, TerminateProcess, WaitForSingleObject,
+            GetExitCodeProcess, GetProcessTimes, OpenProcess, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE,
+            PROCESS_TERMINATE, TerminateProcess, WaitForSingleObject,
         },
     },
 };
 
 use super::wait::Wait;
-use crate::agent::host::ProcessIdentity;
+use crate::agent::host::{ProcessIdentity, win32::waits::milliseconds};
 
 /// Changes with every start of the machine, and with nothing else: not with the clock.
 ///
@@ -115,9 +115,9 @@ impl Process {
         !self.ends_within(Duration::ZERO)
     }
 
-    /// Blocks that long at most.
+    /// Blocks that long at most; for `Duration::MAX`, until it has ended.
     pub(super) fn ends_within(&self, limit: Duration) -> bool {
-        let limit = u32::try_from(limit.as_millis()).unwrap_or(INFINITE - 1);
+        let limit = milliseconds(limit);
         // SAFETY: the handle is open, with the right to wait for it.
         #[allow(unsafe_code)]
         let waited = unsafe { WaitForSingleObject(self.raw(), limit) };

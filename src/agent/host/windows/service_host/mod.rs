@@ -117,7 +117,10 @@ fn start(file: &Path, tell: Sender<Happened>) -> io::Result<Started> {
     let output = output.keep();
     let process = spawned.process.try_clone()?;
     thread::spawn(move || {
-        process.ends_within(Duration::MAX);
+        // A wait that failed is no end.
+        while !process.ends_within(Duration::MAX) {
+            thread::sleep(TELL_EVERY);
+        }
         let _ = tell.send(Happened::Ended);
     });
     Ok(Started { spawned, stop_within: Duration::from_secs(wrapped.stop_timeout_seconds.into()), output })
