@@ -9,7 +9,10 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    sync::{
+        OnceLock,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -36,6 +39,9 @@ const GONE_WITHIN: Duration = Duration::from_secs(5);
 const NOT_BY_HAND: &str =
     "windlass-service-host: this is started by the Service Control Manager, for a service with wrap: true";
 
+/// A service is one for each process, and the SCM calls back without an argument.
+static ASKED: OnceLock<Sender<Happened>> = OnceLock::new();
+
 define_windows_service!(service_main, serve);
 
 /// The program's main.
@@ -59,16 +65,9 @@ fn serve(_: Vec<OsString>) {
     let mut arguments = std::env::args_os().skip(1);
     let (Some(name), Some(file)) = (arguments.next(), arguments.next()) else { return };
     let (tell, told) = channel();
-    let asked = tell.clone();
-    let handler = move |control| match control {
-        ServiceControl::Interrogate => ServiceControlHandlerResult::NoError,
-        ServiceControl::Stop | ServiceControl::Shutdown => {
-            let _ = asked.send(Happened::AskedToStop);
-            ServiceControlHandlerResult::NoError
-        }
-        _ => ServiceControlHandlerResult::NotImplemented,
-    };
-    let Ok(status) = service_control_handler::register(&name, handler) else { return };
+    let _ = ASKED.set(tell.clone());
+    // It captures nothing: after the first stop the crate frees what it captures, and the SCM may ask again.
+    let Ok(status) = service_control_handler::register(&name, on_control) else { return };
     let mut host = Host { status, checkpoint: 0 };
     host.say(ServiceState::StartPending, Duration::from_secs(30));
     let exit = match start(&PathBuf::from(file), tell) {
@@ -83,6 +82,19 @@ fn serve(_: Vec<OsString>) {
         Err(error) => ServiceExitCode::Win32(error.raw_os_error().map_or(1, i32::cast_unsigned)),
     };
     host.stopped(exit);
+}
+
+fn on_control(control: ServiceControl) -> ServiceControlHandlerResult {
+    match control {
+        ServiceControl::Interrogate => ServiceControlHandlerResult::NoError,
+        ServiceControl::Stop | ServiceControl::Shutdown => {
+            if let Some(asked) = ASKED.get() {
+                let _ = asked.send(Happened::AskedToStop);
+            }
+            ServiceControlHandlerResult::NoError
+        }
+        _ => ServiceControlHandlerResult::NotImplemented,
+    }
 }
 
 struct Started {
