@@ -80,7 +80,7 @@ pub const KINDS: &[Kind] = &[
     kind(400, "ServiceStarted", Information, "services", "started"),
     kind(401, "ServiceNotStarted", Warning, "services", "not started"),
     kind(402, "ServiceEnded", Information, "services", "ended"),
-    kind(403, "ServiceKilled", Warning, "services", "did not stop in time and is killed"),
+    kind(403, "ServiceKilled", Warning, "services", "does not stop and is killed"),
     kind(404, "ServiceNotStopped", Warning, "services", "could not be asked to stop"),
     kind(405, "ServiceLeftSomething", Warning, "services", "left something that could not be ended"),
     kind(406, "ServiceNotRemoved", Warning, "services", "could not be removed"),

@@ -439,7 +439,7 @@ pub enum Reason {
     DependencyFailed,
     /// No such service.
     NotInstalled,
-    /// Services that are not managed here depend on it and run.
+    /// Services that depend on it run.
     DependentServicesRunning,
     /// The service is about to be deleted, once every program has let go of it.
     MarkedForDeletion,

@@ -48,9 +48,7 @@ pub fn meaning(code: u32) -> Option<(Reason, &'static str)> {
         VIRUS_INFECTED => (Reason::BlockedByAntivirus, "a virus scanner keeps its program from running"),
         267 => (Reason::NotExecutable, "its working directory is not there"),
         740 => (Reason::NotExecutable, "its program asks for elevation, which a service cannot have"),
-        DEPENDENT_SERVICES_RUNNING => {
-            (Reason::DependentServicesRunning, "services that are not managed here depend on it and run")
-        }
+        DEPENDENT_SERVICES_RUNNING => (Reason::DependentServicesRunning, "services that depend on it run"),
         INVALID_SERVICE_CONTROL => (Reason::Refused, "it does not accept this control"),
         REQUEST_TIMEOUT => {
             (Reason::TimedOut, "it did not answer in time; a program that is no service needs wrap: true")
@@ -145,7 +143,7 @@ mod tests {
             (5, Reason::PermissionDenied, "denied"),
             (193, Reason::NotExecutable, "not one for this machine"),
             (225, Reason::BlockedByAntivirus, "virus scanner"),
-            (1051, Reason::DependentServicesRunning, "depend on it"),
+            (1051, Reason::DependentServicesRunning, "depend on it run"),
             (1052, Reason::Refused, "does not accept"),
             (1053, Reason::TimedOut, "wrap: true"),
             (1055, Reason::InUse, "locked"),

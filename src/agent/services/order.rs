@@ -33,8 +33,8 @@ fn is_out_of_place(unit: &Unit) -> bool {
         // It was here before the agent came, and stays.
         (Target::Gone, _) if unit.is_adopted() => false,
         (Target::Gone | Target::Down, _) => true,
-        (Target::Up(fingerprint), Run::Up(_)) => *fingerprint != unit.fingerprint,
-        (Target::AwaitsFile(_), Run::Up(_)) => unit.holds_file,
+        (Target::Up(fingerprint), Run::Up(_) | Run::Stopping { .. }) => *fingerprint != unit.fingerprint,
+        (Target::AwaitsFile(_), Run::Up(_) | Run::Stopping { .. }) => unit.holds_file,
         (Target::Up(_) | Target::Unknown | Target::AwaitsFile(_) | Target::Impossible(_) | Target::Refused(_), _) => {
             false
         }

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Moment, ProbeKind, ServiceInputs,
-    order::Units,
+    order::{self, Units},
     settle,
     thresholds::Watcher,
     unit::{Cause, Down, Ended, HeldUp, Recorded, Retry, Run, Start, Target, Unit, Up, describe},
@@ -329,23 +329,33 @@ impl Supervisor {
     }
 
     fn stop_asked(&mut self, id: &str, process: &ProcessIdentity, outcome: Result<(), HostError>, now: Moment) {
-        let Some(Unit { run, stop_timeout_seconds, .. }) = self.units.get_mut(id) else { return };
-        let Run::Stopping { process: stopping, kill_at, killed: false, held_up, .. } = run else { return };
+        let is_unmanaged = order::dependents_are_down(&self.units, id);
+        let goes_on = self.acts() && !order::to_stop(&self.units).contains(id);
+        let Some(unit) = self.units.get_mut(id) else { return };
+        let Run::Stopping { process: stopping, kill_at, killed: false, cause, held_up } = &mut unit.run else { return };
         if stopping != process {
             return;
         }
-        *held_up = match outcome {
-            Err(error) if error.reason == Reason::DependentServicesRunning => {
-                Some(HeldUp { error, again_at: now + RETRY })
+        match outcome {
+            // Those that depend on it go on: it ends alone, as by itself.
+            Err(error) if error.reason == Reason::DependentServicesRunning && *cause != Cause::Asked => *kill_at = now,
+            Err(error) if error.reason == Reason::DependentServicesRunning && goes_on => {
+                unit.run = Run::Up(Box::new(Up::new(process.clone(), false, false, now)));
+                self.watch(id, now);
+            }
+            Err(mut error) if error.reason == Reason::DependentServicesRunning => {
+                if is_unmanaged {
+                    error.message.push_str("; nothing of that is managed here");
+                }
+                *held_up = Some(HeldUp { error, again_at: now + RETRY });
             }
             // Killing is what is left, in its time.
             Ok(()) | Err(_) => {
-                if held_up.is_some() {
-                    *kill_at = now + Moment::from_secs((*stop_timeout_seconds).into());
+                if held_up.take().is_some() {
+                    *kill_at = now + Moment::from_secs(unit.stop_timeout_seconds.into());
                 }
-                None
             }
-        };
+        }
     }
 
     fn checked(&mut self, id: &str, kind: ProbeKind, number: u64, outcome: Result<(), String>, now: Moment) {

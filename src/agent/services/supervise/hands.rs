@@ -83,7 +83,7 @@ impl Hands {
                     });
                 }
                 Action::Kill(id, process) => {
-                    warn!(service = id, pid = process.pid, "did not stop in time and is killed");
+                    warn!(service = id, pid = process.pid, "does not stop and is killed");
                     let Some(name) = supervisor.name(&id) else { continue };
                     let control = self.control.clone();
                     self.others.spawn(async move {

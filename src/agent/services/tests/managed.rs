@@ -206,6 +206,44 @@ fn a_service_that_others_depend_on_is_asked_until_they_are_down_and_not_killed()
 }
 
 #[test]
+fn an_unhealthy_service_that_others_depend_on_is_restarted_though_its_manager_stops_it_for_nobody() {
+    let (mut db, mut app) = (service("db"), service("app"));
+    db.liveness_probe = Some(probe());
+    app.depends_on = vec![name("db")];
+    let mut world = world(vec![app, db]);
+    pass_time(&mut world, 3, |_, _| false);
+    assert_eq!(world.log, ["cannot stop db", "kill db"]);
+    let expected =
+        "db BackingOff not ready: was stopped as its liveness probe failed: refused; is started again after 1 s";
+    assert_eq!(says(&world)[1], expected);
+    pass_time(&mut world, 1, |_, _| true);
+    assert_eq!(world.log[2..], ["start db"]);
+    assert_eq!(world.agent().reports().services[1].restarts, 1);
+}
+
+#[test]
+fn a_service_that_could_not_be_stopped_goes_on_once_it_need_not_stop() {
+    let mut world = world(vec![service("a")]);
+    world.held_up.insert("a".into());
+    let mut stopped = service("a");
+    stopped.state = ServiceState::Stopped;
+    world.set(known(vec![stopped]));
+    go_on(&mut world, |_, _| true);
+    world.set(known(vec![service("a")]));
+    pass_time(&mut world, 5, |_, _| true);
+    assert_eq!((says(&world), world.agent().reports().carried_out), (vec!["a Running ready: ".to_owned()], true));
+    world.log.clear();
+    pass_time(&mut world, 100, |_, _| true);
+    assert!(world.log.is_empty(), "{:?}", world.log);
+
+    let mut changed = service("a");
+    changed.command.push("--new".into());
+    world.set(known(vec![changed]));
+    pass_time(&mut world, 100, |_, _| true);
+    assert!(world.log.len() < 25 && says(&world)[0].starts_with("a Stopping"), "{:?}", world.log);
+}
+
+#[test]
 fn a_service_that_is_held_up_says_by_whom() {
     let mut world = world(vec![service("a")]);
     world.held_up.insert("a".into());
@@ -213,7 +251,7 @@ fn a_service_that_is_held_up_says_by_whom() {
     stopped.state = ServiceState::Stopped;
     world.set(known(vec![stopped]));
     go_on(&mut world, |_, _| true);
-    assert_eq!(says(&world), ["a Stopping not ready: stop: x depends on it and runs"]);
+    assert_eq!(says(&world), ["a Stopping not ready: stop: x depends on it and runs; nothing of that is managed here"]);
     assert_eq!(world.agent().reports().services[0].reason, "DependentServicesRunning");
 }
 

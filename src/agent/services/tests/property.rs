@@ -171,6 +171,14 @@ fn depends_on_paused(services: &[Service], service: &Service) -> bool {
         .any(|other| other.state == ServiceState::Paused || depends_on_paused(services, other))
 }
 
+/// Whether somebody else's service, left running, keeps it or what it depends on from being stopped.
+fn is_held_up(world: &World, services: &[Service], id: &str) -> bool {
+    let service = services.iter().find(|service| service.name.as_str() == id);
+    let on = service.iter().flat_map(|service| &service.depends_on);
+    let is_foreign = |by: String| world.is_foreign(&by) && !services.iter().any(|s| s.name.as_str() == by);
+    world.is_held_up_by(id).is_some_and(is_foreign) || on.into_iter().any(|on| is_held_up(world, services, on.as_str()))
+}
+
 proptest! {
     #![proptest_config(Config { failure_persistence: None, ..Config::default() })]
 
@@ -197,6 +205,9 @@ proptest! {
                 prop_assert!(!world.store.contains_key(id) || !world.running(id).is_empty(), "{} is not forgotten", id);
                 continue;
             }
+            if is_held_up(&world, &last.services, id) {
+                continue;
+            }
             prop_assert!(!managed || world.is_kept(id) == desired.is_some(), "{} in {:?}", id, world.log);
             if desired.is_some_and(|service| depends_on_paused(&last.services, service)) {
                 // It does not start, but is not stopped either.
@@ -211,10 +222,13 @@ proptest! {
                 prop_assert!(!world.store.contains_key(id), "{} is not forgotten", id);
             }
         }
-        let done = world.log.clone();
+        let done = |world: &World| -> Vec<String> {
+            world.log.iter().filter(|line| !line.starts_with("cannot stop")).cloned().collect()
+        };
+        let before = done(&world);
         world.advance(Moment::from_secs(3600));
         world.come_to_rest();
-        prop_assert_eq!(world.log, done, "a second pass does something");
+        prop_assert_eq!(done(&world), before, "a second pass does something");
     }
 }
 

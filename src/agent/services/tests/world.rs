@@ -46,6 +46,8 @@ pub(super) struct World {
 pub(super) struct Kept {
     pub(super) command: Vec<String>,
     pub(super) display_name: String,
+    /// As its manager was told: it stops none of these while this runs.
+    depends_on: BTreeSet<String>,
     starts_by_itself: bool,
     /// Whether the agent made it.
     is_ours: bool,
@@ -165,7 +167,8 @@ impl World {
     /// Somebody else makes a service, before the agent does.
     pub(super) fn install(&mut self, id: &str, command: &[&str]) {
         let command: Vec<String> = command.iter().map(ToString::to_string).collect();
-        let kept = Kept { command, display_name: id.to_owned(), starts_by_itself: false, is_ours: false };
+        let (display_name, depends_on) = (id.to_owned(), BTreeSet::new());
+        let kept = Kept { command, display_name, depends_on, starts_by_itself: false, is_ours: false };
         self.managed.as_mut().expect("a manager").insert(id.to_owned(), kept);
     }
 
@@ -192,6 +195,15 @@ impl World {
     /// Whether it was there before the agent.
     pub(super) fn is_foreign(&self, id: &str) -> bool {
         self.managed.as_ref().and_then(|kept| kept.get(id)).is_some_and(|kept| !kept.is_ours)
+    }
+
+    /// What its manager does not stop it for: somebody else's service, or one that it was told of.
+    pub(super) fn is_held_up_by(&self, id: &str) -> Option<String> {
+        let depends = |(other, kept): (&String, &Kept)| {
+            (kept.depends_on.contains(id) && self.running_now(other).is_some()).then(|| other.clone())
+        };
+        let known = self.managed.as_ref().and_then(|kept| kept.iter().find_map(depends));
+        self.held_up.contains(id).then(|| "x".to_owned()).or(known)
     }
 
     pub(super) fn is_paused(&self, id: &str) -> bool {
@@ -275,7 +287,8 @@ impl World {
                 let starts_by_itself = service.start_mode == StartMode::Automatic && service.depends_on.is_empty();
                 let is_ours = self.store[&id].origin == Origin::Created;
                 let (command, display_name) = (service.command.clone(), service.display_name.clone());
-                let kept = Kept { command, display_name, starts_by_itself, is_ours };
+                let depends_on = service.depends_on.iter().map(|name| name.identity()).collect();
+                let kept = Kept { command, display_name, depends_on, starts_by_itself, is_ours };
                 let before = self.managed.as_mut().expect("a manager").insert(id.clone(), kept);
                 let changed = before.is_some_and(|before| before.command != service.command);
                 self.pending.push(Pending::Answer(id, origin, Configured { changed, running }));
@@ -478,9 +491,10 @@ impl World {
             Action::Watch(id, process) => self.pending.push(Pending::Watch(id, process)),
             Action::RequestStop(id, process) => {
                 self.assert_dependents_are_down(&id, &process);
-                if self.held_up.contains(&id) {
+                if let Some(by) = self.is_held_up_by(&id) {
                     self.log.push(format!("cannot stop {id}"));
-                    let error = HostError::new(Reason::DependentServicesRunning, "stop: x depends on it and runs");
+                    let message = format!("stop: {by} depends on it and runs");
+                    let error = HostError::new(Reason::DependentServicesRunning, message);
                     self.pending.push(Pending::Asked(id, process, error));
                     return;
                 }

@@ -330,7 +330,7 @@ impl ServiceControl for WindowsServices {
             Err(CANNOT_ACCEPT_CONTROL) if is_stopping(&service) => Ok(()),
             Err(DEPENDENT_SERVICES_RUNNING) => {
                 let names = scm::running_dependents(&service).unwrap_or_default().join(", ");
-                let message = format!("{tried}: {names} depend on it and run, and are not managed here (error 1051)");
+                let message = format!("{tried}: {names} run and depend on it (error 1051)");
                 Err(HostError::new(Reason::DependentServicesRunning, message))
             }
             Err(code) => Err(error(&tried, code)),
