@@ -41,6 +41,21 @@ fn is_out_of_place(unit: &Unit) -> bool {
     }
 }
 
+/// Services that somebody else's keep from being stopped, and what runs for them.
+pub(super) fn held_up(units: &Units) -> BTreeSet<String> {
+    let is_held_up = |unit: &Unit| matches!(unit.run, Run::Stopping { held_up: Some(_), .. });
+    let mut next: Vec<&String> = units.iter().filter(|(_, unit)| is_held_up(unit)).map(|(id, _)| id).collect();
+    let mut held = BTreeSet::new();
+    while let Some(id) = next.pop() {
+        if held.insert(id.clone()) {
+            let on = units.get(id).into_iter().flat_map(Unit::dependencies);
+            let running = on.filter_map(|on| units.get_key_value(&on).filter(|(_, on)| matches!(on.run, Run::Up(_))));
+            next.extend(running.map(|(on, _)| on));
+        }
+    }
+    held
+}
+
 /// Whether nothing runs any more that depends on this service and may be stopped, or may be found running.
 pub(super) fn dependents_are_down(units: &Units, id: &str) -> bool {
     let may_run = |unit: &Unit| (unit.is_alive() || unit.is_yet_to_be_found()) && unit.refused().is_none();

@@ -180,9 +180,10 @@ impl Supervisor {
         ServiceName::parse(&self.units.get(id)?.name).ok()
     }
 
-    /// Whether no service runs any more.
+    /// Whether no service runs any more, but for those that the machine's shutdown finds held up.
     pub fn is_at_rest(&self) -> bool {
-        !self.units.values().any(Unit::is_alive)
+        let held = if self.machine_stops { order::held_up(&self.units) } else { BTreeSet::new() };
+        !self.units.iter().any(|(id, unit)| unit.is_alive() && !held.contains(id))
     }
 
     /// Whether anything may be started, stopped or removed.

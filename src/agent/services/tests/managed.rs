@@ -273,6 +273,23 @@ fn when_the_machine_stops_everything_stops_in_order_and_nothing_is_forgotten() {
 }
 
 #[test]
+fn when_the_machine_stops_what_somebody_elses_service_holds_up_is_not_waited_for() {
+    let (mut app, mut other) = (service("app"), service("other"));
+    app.depends_on = vec![name("db")];
+    other.depends_on = vec![name("db")];
+    let mut world = world(vec![app, service("db"), other]);
+    world.held_up.insert("app".into());
+    world.make_stubborn("other");
+    world.say(super::super::step::Event::MachineStops);
+    go_on(&mut world, |_, _| true);
+    assert!(!world.agent().is_at_rest(), "another one is on its way: {:?}", world.log);
+    world.exit("other");
+    go_on(&mut world, |_, _| true);
+    assert!(world.agent().is_at_rest(), "{:?}", world.log);
+    assert_eq!(world.log, ["cannot stop app", "stop other"]);
+}
+
+#[test]
 fn one_that_somebody_changed_and_started_is_put_back_and_restarted() {
     let mut left = service("a");
     left.recovery.actions = vec![crate::model::RecoveryAction::None];
