@@ -48,9 +48,10 @@ impl Account {
         }
     }
 
-    /// Whether the SCM's name for it means this one.
+    /// Whether the SCM's name for it means this one; without a name, the SCM means LocalSystem.
     pub fn is(&self, scm_name: &str) -> bool {
-        match (self, Self::parse(Some(scm_name).filter(|name| !name.is_empty()))) {
+        let scm_name = if scm_name.is_empty() { "LocalSystem" } else { scm_name };
+        match (self, Self::parse(Some(scm_name))) {
             (Self::Virtual(a), Self::Virtual(b))
             | (Self::GroupManaged(a), Self::GroupManaged(b))
             | (Self::Named(a), Self::Named(b)) => a.eq_ignore_ascii_case(&b),
@@ -108,6 +109,7 @@ mod tests {
         }
         assert!(!Account::parse(Some("acme")).is(r".\other"));
         assert!(!Account::parse(None).is("LocalSystem"));
+        assert!(Account::LocalSystem.is("") && !Account::LocalService.is(""));
     }
 
     #[test]

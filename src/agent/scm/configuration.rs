@@ -24,10 +24,10 @@ pub enum Start {
 /// A service as it is to be in the SCM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Configuration {
-    /// For people.
-    pub display_name: String,
-    /// For people.
-    pub description: String,
+    /// For people; `None` for what it is, which for a new service is its name.
+    pub display_name: Option<String>,
+    /// For people; `None` for what it is.
+    pub description: Option<String>,
     /// Program and arguments.
     pub command_line: String,
     /// When it starts by itself.
@@ -62,10 +62,10 @@ impl Configuration {
             );
             return Err(HostError::new(Reason::NotSupportedHere, message));
         }
-        let name = service.name.as_str().to_owned();
+        let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
         Ok(Self {
-            display_name: if service.display_name.is_empty() { name } else { service.display_name.clone() },
-            description: service.description.clone(),
+            display_name: given(&service.display_name),
+            description: given(&service.description),
             // The host is told of its environment.
             environment: match host {
                 Some(_) => Vec::new(),
@@ -128,6 +128,7 @@ impl Changes {
         let Configuration { display_name, description, command_line, start, dependencies, account, environment } =
             wanted;
         let differs = |a: &String, b: &String| (a != b).then(|| b.clone());
+        let differs_if_given = |a: &String, b: &Option<String>| b.as_ref().and_then(|b| differs(a, b));
         let names = |names: &[String]| {
             let mut names: Vec<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
             names.sort();
@@ -135,8 +136,8 @@ impl Changes {
         };
         let same_account = account.is(&kept.account) && !(anew && account.has_password());
         Self {
-            display_name: differs(&kept.display_name, display_name),
-            description: differs(&kept.description, description),
+            display_name: differs_if_given(&kept.display_name, display_name),
+            description: differs_if_given(&kept.description, description),
             command_line: differs(&kept.command_line, command_line),
             start: (kept.start != *start).then_some(*start),
             dependencies: (names(&kept.dependencies) != names(dependencies)).then(|| dependencies.clone()),
@@ -169,6 +170,7 @@ mod tests {
     fn kept(configuration: &Configuration) -> Kept {
         let Configuration { display_name, description, command_line, start, dependencies, account, environment } =
             configuration.clone();
+        let (display_name, description) = (display_name.unwrap_or_default(), description.unwrap_or_default());
         let account = account.scm_name().to_owned();
         let has_failure_actions = false;
         Kept { display_name, description, command_line, start, dependencies, account, environment, has_failure_actions }
@@ -211,6 +213,13 @@ mod tests {
         }
         let failing = Kept { has_failure_actions: true, ..kept(&base) };
         assert!(Changes::between(&failing, &base, false).failure_actions);
+    }
+
+    #[test]
+    fn names_for_people_that_are_not_given_stay_as_they_are() {
+        let wanted = wanted(|_| {});
+        let named = |text: &str| Kept { display_name: text.into(), description: text.into(), ..kept(&wanted) };
+        assert_eq!(Changes::between(&named("Their press"), &wanted, true), Changes::default());
     }
 
     #[test]

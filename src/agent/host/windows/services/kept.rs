@@ -4,23 +4,28 @@
 use std::{
     ffi::OsStr,
     ptr::{null, null_mut},
+    slice,
 };
 
 use tracing::debug;
 use windows_registry::LOCAL_MACHINE;
 use windows_service::service::{
-    Service, ServiceAccess, ServiceActionType, ServiceFailureActions, ServiceFailureResetPeriod, ServiceStartType,
+    Service, ServiceAccess, ServiceFailureActions, ServiceFailureResetPeriod, ServiceStartType,
 };
 use windows_sys::Win32::System::Services::{
-    ChangeServiceConfigW, CreateServiceW, OpenSCManagerW, QueryServiceConfig2W, SC_MANAGER_CREATE_SERVICE,
-    SERVICE_AUTO_START, SERVICE_CONFIG, SERVICE_CONFIG_DELAYED_AUTO_START_INFO, SERVICE_CONFIG_DESCRIPTION,
-    SERVICE_DELAYED_AUTO_START_INFO, SERVICE_DEMAND_START, SERVICE_DESCRIPTIONW, SERVICE_DISABLED,
-    SERVICE_ERROR_NORMAL, SERVICE_NO_CHANGE, SERVICE_WIN32_OWN_PROCESS,
+    ChangeServiceConfigW, CreateServiceW, OpenSCManagerW, QueryServiceConfig2W, SC_ACTION_NONE,
+    SC_MANAGER_CREATE_SERVICE, SERVICE_AUTO_START, SERVICE_CONFIG, SERVICE_CONFIG_DELAYED_AUTO_START_INFO,
+    SERVICE_CONFIG_DESCRIPTION, SERVICE_CONFIG_FAILURE_ACTIONS, SERVICE_DELAYED_AUTO_START_INFO, SERVICE_DEMAND_START,
+    SERVICE_DESCRIPTIONW, SERVICE_DISABLED, SERVICE_ERROR_NORMAL, SERVICE_FAILURE_ACTIONSW, SERVICE_NO_CHANGE,
+    SERVICE_WIN32_OWN_PROCESS,
 };
 use zeroize::Zeroizing;
 
 use super::{
-    super::strings::{text, wide, wide_list},
+    super::{
+        accounts::Accounts,
+        strings::{text, wide, wide_list},
+    },
     scm::{Handle, Opened, code_of, last_code, open_known, turn},
 };
 use crate::{
@@ -44,11 +49,6 @@ pub(super) fn read(service: &Service, name: &ServiceName, wanted: &Configuration
         ServiceStartType::OnDemand => Start::OnDemand,
         _ => Start::Automatic { delayed: unless_unknown("delayed start", delayed(service))?.unwrap_or(wanted_delayed) },
     };
-    let failure_actions = service.get_failure_actions().map_err(|error| code_of(&error));
-    let acts = |actions: &ServiceFailureActions| {
-        let mut actions = actions.actions.iter().flatten();
-        actions.any(|action| action.action_type != ServiceActionType::None)
-    };
     let dependency = |text: &OsStr| text.to_string_lossy().into_owned();
     Ok(Kept {
         display_name: kept.display_name.to_string_lossy().into_owned(),
@@ -56,9 +56,9 @@ pub(super) fn read(service: &Service, name: &ServiceName, wanted: &Configuration
         command_line: kept.executable_path.to_string_lossy().into_owned(),
         start,
         dependencies: kept.dependencies.iter().map(|on| dependency(&on.to_system_identifier())).collect(),
-        account: kept.account_name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        account: account(kept.account_name.as_deref(), &wanted.account),
         environment: environment(name),
-        has_failure_actions: unless_unknown("failure actions", failure_actions)?.as_ref().is_some_and(acts),
+        has_failure_actions: unless_unknown("failure actions", has_failure_actions(service))?.unwrap_or_default(),
     })
 }
 
@@ -66,7 +66,7 @@ pub(super) fn read(service: &Service, name: &ServiceName, wanted: &Configuration
 pub(super) fn create(name: &ServiceName, wanted: &Configuration, password: Option<&str>) -> Result<Opened, u32> {
     let turn = turn();
     let manager = scm_handle()?;
-    let (key, display_name) = (wide(name.as_str()), wide(&wanted.display_name));
+    let (key, display_name) = (wide(name.as_str()), wide(wanted.display_name.as_deref().unwrap_or(name.as_str())));
     let (command_line, dependencies) = (wide(&wanted.command_line), wide_list(&wanted.dependencies));
     let (account, password) = (wide(wanted.account.scm_name()), password_for(&wanted.account, password));
     // SAFETY: all texts end with NUL (the list with two) and outlive the call; the manager is open.
@@ -217,6 +217,31 @@ fn description(service: &Service) -> Result<String, u32> {
     #[allow(unsafe_code)]
     let description = unsafe { text((*answer.as_ptr().cast::<SERVICE_DESCRIPTIONW>()).lpDescription) };
     Ok(description)
+}
+
+/// Whether the SCM would do something; whatever it is, also what only others know of.
+fn has_failure_actions(service: &Service) -> Result<bool, u32> {
+    let answer = query(service, SERVICE_CONFIG_FAILURE_ACTIONS)?;
+    // SAFETY: the answer is large enough and aligned for it, and the system wrote one.
+    #[allow(unsafe_code)]
+    let SERVICE_FAILURE_ACTIONSW { cActions: count, lpsaActions: actions, .. } =
+        unsafe { *answer.as_ptr().cast::<SERVICE_FAILURE_ACTIONSW>() };
+    if count == 0 || actions.is_null() {
+        return Ok(false);
+    }
+    // SAFETY: the system says how many there are, and they lie in the answer.
+    #[allow(unsafe_code)]
+    let actions = unsafe { slice::from_raw_parts(actions, usize::try_from(count).unwrap_or_default()) };
+    Ok(actions.iter().any(|action| action.Type != SC_ACTION_NONE))
+}
+
+/// As the SCM has it; as it is wanted, where both are names of one account.
+fn account(kept: Option<&OsStr>, wanted: &Account) -> String {
+    let kept = kept.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let accounts = Accounts::default();
+    let sid = |name: &str| accounts.sid(name).ok();
+    let is_same = !wanted.is(&kept) && sid(&kept).is_some_and(|of_kept| sid(wanted.scm_name()) == Some(of_kept));
+    if is_same { wanted.scm_name().to_owned() } else { kept }
 }
 
 /// In words of 8 bytes, so that any of the structures is aligned in it.
