@@ -45,10 +45,18 @@ pub(super) fn last_code() -> u32 {
     }
 }
 
-/// A service that is open, and the turn to speak to the SCM.
+/// A service that is open.
 pub(super) struct Opened {
     service: Service,
-    _turn: Turn,
+    /// Only while it is closed.
+    turn: Option<Turn>,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        // Fields end in their order: the service is closed before the turn is over.
+        self.turn = Some(turn());
+    }
 }
 
 impl Deref for Opened {
@@ -59,8 +67,9 @@ impl Deref for Opened {
     }
 }
 
-/// One thread at a time speaks to the SCM, which itself starts one service at a time: under Wine's, handles of several
-/// threads are lost now and then (error 6), and with them services that cannot be removed. Not to be taken twice.
+/// One thread at a time opens and closes services: under Wine's SCM, handles of several threads are lost now and then
+/// (error 6), and with them services that cannot be removed. Not held while a service is told to start or stop, which
+/// may take 30 s. Not to be taken twice.
 pub(super) type Turn = MutexGuard<'static, ()>;
 
 pub(super) fn turn() -> Turn {
@@ -70,10 +79,10 @@ pub(super) fn turn() -> Turn {
 
 /// `None` where there is no such service.
 pub(super) fn open(name: &ServiceName, access: ServiceAccess) -> Result<Option<Opened>, u32> {
-    let turn = turn();
+    let _turn = turn();
     let manager = ServiceManager::local_computer(None::<&str>, ServiceManagerAccess::CONNECT);
     match manager.and_then(|manager| manager.open_service(name.as_str(), access)) {
-        Ok(service) => Ok(Some(Opened { service, _turn: turn })),
+        Ok(service) => Ok(Some(Opened { service, turn: None })),
         Err(error) if code_of(&error) == DOES_NOT_EXIST => Ok(None),
         Err(error) => Err(code_of(&error)),
     }
