@@ -7,7 +7,7 @@ use std::{
     io,
     os::windows::io::{AsRawHandle, FromRawHandle as _, OwnedHandle},
     path::Path,
-    ptr::null,
+    ptr::{null, null_mut},
 };
 
 use windows_sys::Win32::{
@@ -50,8 +50,11 @@ impl Spawn<'_> {
         let job = Job::that_ends_with_this()?;
         let nothing = File::options().read(true).write(true).open("NUL")?;
         let output = self.output.unwrap_or(&nothing);
+        // Another account has no right to this program's desktop: an empty name has the system choose one.
+        let mut desktop = [0u16];
         let mut startup = STARTUPINFOW {
             cb: u32::try_from(size_of::<STARTUPINFOW>()).unwrap_or_default(),
+            lpDesktop: if self.token.is_some() { desktop.as_mut_ptr() } else { null_mut() },
             dwFlags: STARTF_USESTDHANDLES,
             hStdInput: inheritable(&nothing)?,
             hStdOutput: inheritable(output)?,
