@@ -15,6 +15,7 @@ use std::{
     fs::File,
     io::{self, Read},
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -272,6 +273,11 @@ pub trait ServiceControl: Send + Sync + 'static {
     /// agent's, and none of these questions is asked.
     fn is_managed(&self) -> bool {
         false
+    }
+
+    /// Time since the machine's start: a manager starts some services only a while after it.
+    fn machine_started_ago(&self) -> Duration {
+        Duration::MAX
     }
 
     /// Whether the manager knows a service of this name.

@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::{
-    ServiceReports,
+    Moment, ServiceReports,
     order::{self, Units},
+    settle,
     step::Supervisor,
     unit::{Cause, Down, Ended, HeldUp, Retry, Run, Target, Unit, Up},
 };
@@ -186,6 +187,9 @@ fn down_but_wanted(unit: &Unit, down: &Down, units: &Units, stop: &BTreeSet<Stri
         },
         Down::AtRest => match order::not_ready(units, stop, unit) {
             Some(not_ready) => (ServicePhase::Waiting, waits_for(not_ready, stop)),
+            None if settle::start_time(unit, down).is_some_and(|at| at > Moment::ZERO) => {
+                (ServicePhase::Waiting, "waits for its delayed start, some minutes after the machine's".into())
+            }
             None => (ServicePhase::Stopped, "is about to start".into()),
         },
     }

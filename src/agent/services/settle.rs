@@ -61,7 +61,8 @@ pub(super) fn settle(supervisor: &mut Supervisor, now: Moment, actions: &mut Vec
 pub(super) fn start_time(unit: &Unit, down: &Down) -> Option<Moment> {
     let Target::Up(wanted) = &unit.target else { return None };
     match down {
-        Down::AtRest => Some(Moment::ZERO),
+        // A new one, or one that was changed, is nothing that anybody waits to see started late.
+        Down::AtRest => Some(if *wanted == unit.fingerprint { unit.not_before } else { Moment::ZERO }),
         // Something was mended, maybe this.
         Down::Ended { .. } if *wanted != unit.fingerprint => Some(Moment::ZERO),
         Down::NotStarted { start, .. } if *wanted != start.record.fingerprint => Some(Moment::ZERO),

@@ -24,6 +24,10 @@ const RETRY: Moment = Moment::from_secs(5);
 /// Longest wait between tries to start a service that cannot be started.
 const LONGEST_RETRY: Moment = Moment::from_secs(60);
 
+/// How long after the machine's start its manager gets for the services that it starts late: Windows takes two minutes
+/// from the last that starts at once.
+const LATE_START: Moment = Moment::from_secs(300);
+
 /// All services and what they should be.
 #[derive(Debug)]
 pub struct Supervisor {
@@ -34,6 +38,7 @@ pub struct Supervisor {
     pub(super) managed: bool,
     /// The machine shuts down: everything stops, and nothing else is done.
     pub(super) machine_stops: bool,
+    late_start: Moment,
     watchers: u64,
 }
 
@@ -125,7 +130,8 @@ impl Supervisor {
     /// Takes up what ran before.
     pub fn new(boot_id: String, managed: bool, found: Vec<Found>, now: Moment) -> (Self, Vec<Action>) {
         let (inputs, units) = (Arc::default(), Units::new());
-        let mut supervisor = Self { inputs, units, boot_id, managed, machine_stops: false, watchers: 0 };
+        let late_start = Moment::ZERO;
+        let mut supervisor = Self { inputs, units, boot_id, managed, machine_stops: false, late_start, watchers: 0 };
         let mut actions = Vec::new();
         for Found { id, record, running } in found {
             let unit = supervisor.take_up(&id, record, running, now, &mut actions);
@@ -133,6 +139,11 @@ impl Supervisor {
         }
         settle::settle(&mut supervisor, now, &mut actions);
         (supervisor, actions)
+    }
+
+    /// For a manager that starts some services late after the machine's start, which was this long ago: it comes first.
+    pub fn machine_started(&mut self, ago: Moment, now: Moment) {
+        self.late_start = if self.managed { now + LATE_START.saturating_sub(ago) } else { Moment::ZERO };
     }
 
     /// Takes an event, and says what is to be done.
@@ -256,6 +267,7 @@ impl Supervisor {
                 let id = service.name.identity();
                 let unit = self.units.entry(id.clone()).or_insert_with(|| Unit::new(service.name.as_str()));
                 unit.wish(service, &inputs, self.managed);
+                unit.not_before = if unit.starts_late() { self.late_start } else { Moment::ZERO };
                 named.insert(id);
             }
         }
@@ -384,6 +396,7 @@ impl Supervisor {
                 *unit = Unit {
                     entry: unit.entry.take(),
                     target: unit.target.clone(),
+                    not_before: unit.not_before,
                     stop_timeout_seconds: unit.stop_timeout_seconds,
                     wanted_configuration: unit.wanted_configuration.clone(),
                     ..fresh

@@ -28,6 +28,8 @@ pub(super) struct Unit {
     pub(super) target: Target,
     /// Whether it keeps a file that it names from being replaced, as long as it runs.
     pub(super) holds_file: bool,
+    /// Until then the machine's manager starts it first, where it does so late.
+    pub(super) not_before: Moment,
     pub(super) run: Run,
     pub(super) stop_timeout_seconds: u32,
     /// Of the last start that succeeded; empty for none.
@@ -196,6 +198,7 @@ impl Unit {
             entry: None,
             target: Target::Unknown,
             holds_file: false,
+            not_before: Moment::ZERO,
             run: Run::Down(Down::AtRest),
             stop_timeout_seconds: 30,
             fingerprint: String::new(),
@@ -261,6 +264,13 @@ impl Unit {
             | Target::AwaitsFile(_)
             | Target::Impossible(_) => None,
         }
+    }
+
+    /// Whether its manager starts it some time after the machine's start, and nobody has to order it.
+    pub(super) fn starts_late(&self) -> bool {
+        let is_late =
+            |service: &Service| service.start_mode == StartMode::DelayedAutomatic && service.depends_on.is_empty();
+        self.entry.as_ref().is_some_and(is_late)
     }
 
     /// Identities of the services that are ready before it.

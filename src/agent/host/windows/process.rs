@@ -13,6 +13,7 @@ use windows_sys::{
     Wdk::System::SystemInformation::{NtQuerySystemInformation, SystemTimeOfDayInformation},
     Win32::{
         Foundation::{FILETIME, HANDLE, WAIT_OBJECT_0},
+        System::SystemInformation::GetTickCount64,
         System::Threading::{
             GetExitCodeProcess, GetProcessTimes, OpenProcess, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE,
             PROCESS_TERMINATE, TerminateProcess, WaitForSingleObject,
@@ -48,6 +49,14 @@ pub(super) fn boot_id() -> io::Result<String> {
         return Err(io::Error::other(format!("ask for the time of the machine's start: status {status:#x}")));
     }
     Ok((times.boot_time - times.boot_time_bias).to_string())
+}
+
+/// Time since the machine's start.
+pub(super) fn machine_started_ago() -> Duration {
+    // SAFETY: it takes nothing and cannot fail.
+    #[allow(unsafe_code)]
+    let milliseconds = unsafe { GetTickCount64() };
+    Duration::from_millis(milliseconds)
 }
 
 /// A process that is held open, so that its id stays its own.

@@ -47,6 +47,7 @@ pub async fn run(
     let began = Instant::now();
     let found = found(&*control, &*store)?;
     let (mut supervisor, actions) = Supervisor::new(control.boot_id(), control.is_managed(), found, Moment::ZERO);
+    supervisor.machine_started(control.machine_started_ago(), Moment::ZERO);
     let mut hands = Hands::new(control, store, contents);
     hands.carry_out(actions, &supervisor).await;
     // The first inputs count as a change.

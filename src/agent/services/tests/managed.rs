@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     agent::store::Origin,
-    model::{Digest, HostPath, Service, ServiceState},
+    model::{Digest, HostPath, Service, ServiceState, StartMode},
 };
 
 fn world(services: Vec<Service>) -> World {
@@ -287,6 +287,33 @@ fn when_the_machine_stops_what_somebody_elses_service_holds_up_is_not_waited_for
     go_on(&mut world, |_, _| true);
     assert!(world.agent().is_at_rest(), "{:?}", world.log);
     assert_eq!(world.log, ["cannot stop app", "stop other"]);
+}
+
+#[test]
+fn soon_after_the_machines_start_a_delayed_service_is_left_to_its_manager() {
+    let (mut late, mut above) = (service("late"), service("above"));
+    late.start_mode = StartMode::DelayedAutomatic;
+    (above.start_mode, above.depends_on) = (StartMode::DelayedAutomatic, vec![name("first")]);
+    let services = || known(vec![late.clone(), above.clone(), service("first")]);
+    for manager_starts_it in [true, false] {
+        let mut world = World::managed();
+        world.set(services());
+        world.come_to_rest();
+        assert!(world.log.contains(&"start late".to_owned()), "a new one starts at once: {:?}", world.log);
+        world.up_for = Moment::from_secs(60);
+        world.reboot();
+        world.log.clear();
+        pass_time(&mut world, 120, |_, _| true);
+        assert_eq!(world.log, ["start above"], "ordered by the agent, which knows of no delay");
+        let expected = "late Waiting not ready: waits for its delayed start, some minutes after the machine's";
+        assert_eq!(says(&world)[0], expected);
+        if manager_starts_it {
+            world.start_by_hand("late");
+        }
+        pass_time(&mut world, 120, |_, _| true);
+        let started = if manager_starts_it { "start above" } else { "start above, start late" };
+        assert_eq!((world.log.join(", "), says(&world)[0].as_str()), (started.to_owned(), "late Running ready: "));
+    }
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub(super) struct World {
     pub(super) unconfigurable: BTreeSet<String>,
     inputs: Arc<ServiceInputs>,
     pub(super) now: Moment,
+    /// Since the machine's start, when the agent starts.
+    pub(super) up_for: Moment,
     pub(super) store: BTreeMap<String, ServiceRecord>,
     processes: BTreeMap<u32, Process>,
     boot: u32,
@@ -110,6 +112,7 @@ impl World {
             unconfigurable: BTreeSet::new(),
             inputs: Arc::default(),
             now: Moment::ZERO,
+            up_for: Moment::MAX,
             store: BTreeMap::new(),
             processes: BTreeMap::new(),
             boot: 0,
@@ -443,7 +446,8 @@ impl World {
             Found { id: id.clone(), record: record.clone(), running }
         };
         let found: Vec<Found> = self.store.iter().map(found).collect();
-        let (agent, actions) = Supervisor::new(self.boot_id(), self.managed.is_some(), found, self.now);
+        let (mut agent, actions) = Supervisor::new(self.boot_id(), self.managed.is_some(), found, self.now);
+        agent.machine_started(self.up_for, self.now);
         self.agent = Some(agent);
         if self.carry_out(actions) {
             self.tell(Event::Inputs(self.inputs.clone()));

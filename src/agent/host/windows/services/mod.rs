@@ -198,6 +198,10 @@ impl ServiceControl for WindowsServices {
         true
     }
 
+    fn machine_started_ago(&self) -> Duration {
+        process::machine_started_ago()
+    }
+
     async fn exists(&self, name: &ServiceName) -> Result<bool, HostError> {
         let name = name.clone();
         blocking(move || {
