@@ -1,13 +1,13 @@
 //! Whatever happens in whatever order, with the agent cut off anywhere: never two processes of one service,
 //! never against the order, and in the end what is desired.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{collection::vec, prelude::*, test_runner::Config};
 
 use super::{
     super::{
-        Moment, ProbeKind, ServiceInputs,
+        Moment, ProbeKind, ServiceInputs, order,
         samples::{name, probe, service},
         step::Event,
     },
@@ -171,12 +171,11 @@ fn depends_on_paused(services: &[Service], service: &Service) -> bool {
         .any(|other| other.state == ServiceState::Paused || depends_on_paused(services, other))
 }
 
-/// Whether somebody else's service, left running, keeps it or what it depends on from being stopped.
-fn is_held_up(world: &World, services: &[Service], id: &str) -> bool {
+/// Whether it, or what it depends on, is of those that cannot be stopped.
+fn is_stuck(held: &BTreeSet<String>, services: &[Service], id: &str) -> bool {
     let service = services.iter().find(|service| service.name.as_str() == id);
-    let on = service.iter().flat_map(|service| &service.depends_on);
-    let is_foreign = |by: String| world.is_foreign(&by) && !services.iter().any(|s| s.name.as_str() == by);
-    world.is_held_up_by(id).is_some_and(is_foreign) || on.into_iter().any(|on| is_held_up(world, services, on.as_str()))
+    let mut on = service.into_iter().flat_map(|service| &service.depends_on);
+    held.contains(id) || on.any(|on| is_stuck(held, services, on.as_str()))
 }
 
 proptest! {
@@ -198,6 +197,11 @@ proptest! {
         world.set(last.clone());
         world.come_to_rest();
 
+        let held = order::held_up(&world.agent().units);
+        for by in held.iter().filter_map(|id| world.is_held_up_by(id)) {
+            let is_left = world.is_foreign(&by) && !last.services.iter().any(|service| service.name.as_str() == by);
+            prop_assert!(is_left || held.contains(&by), "{} holds up what is managed in {:?}", by, world.log);
+        }
         for id in NAMES {
             let desired = last.services.iter().find(|service| service.name.as_str() == id);
             if desired.is_none() && world.is_foreign(id) {
@@ -205,7 +209,7 @@ proptest! {
                 prop_assert!(!world.store.contains_key(id) || !world.running(id).is_empty(), "{} is not forgotten", id);
                 continue;
             }
-            if is_held_up(&world, &last.services, id) {
+            if is_stuck(&held, &last.services, id) {
                 continue;
             }
             prop_assert!(!managed || world.is_kept(id) == desired.is_some(), "{} in {:?}", id, world.log);
