@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use super::{
     enrollment_file::EnrollmentFile,
     identity::{Identity, IdentityError, IdentityFolder},
+    proxies::Way,
 };
 use crate::{
     trust::{BrokenChain, Trust},
@@ -15,7 +16,6 @@ use crate::{
         channel::{Channel, ChannelError, Event},
         dial::{DialError, Target, dial},
         limits::HELLO_DEADLINE,
-        proxy::Proxy,
         tls::{self, TlsError},
     },
     wire::tunnel_v1::{EnrollRequest, EnrollResponse, enroll_response},
@@ -65,17 +65,21 @@ impl From<ChannelError> for EnrollError {
 }
 
 /// Shows the token, and adopts the certificate that comes.
-pub async fn enroll(
-    folder: &IdentityFolder,
-    file: &EnrollmentFile,
-    proxy: Option<&Proxy>,
-) -> Result<Identity, EnrollError> {
+pub async fn enroll(folder: &IdentityFolder, file: &EnrollmentFile, way: &Way) -> Result<Identity, EnrollError> {
     let key = folder.key_for(&file.token_digest())?;
     // Only the key counts: what the certificate names is the operator's to say.
     let request = CertificateParams::default().serialize_request(&key).map_err(IdentityError::Key)?;
     let tls = tls::client(&file.authority_pem, None)?;
-    let target = Target { endpoint: &file.endpoint, proxy, tls, path: ENROLL_PATH, subprotocol: ENROLL_SUBPROTOCOL };
-    let mut channel: Channel<_, EnrollResponse, EnrollRequest> = Channel::new(dial(target).await?, HELLO_DEADLINE * 2);
+    let proxy = way.proxies.to(&file.endpoint);
+    let target = Target {
+        endpoint: &file.endpoint,
+        proxy: proxy.as_ref(),
+        tls,
+        path: ENROLL_PATH,
+        subprotocol: ENROLL_SUBPROTOCOL,
+    };
+    let socket = dial(target, way.additional_ca.as_ref()).await?;
+    let mut channel: Channel<_, EnrollResponse, EnrollRequest> = Channel::new(socket, HELLO_DEADLINE * 2);
     channel.send(&EnrollRequest {
         namespace: file.namespace.clone(),
         name: file.name.clone(),

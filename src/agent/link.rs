@@ -23,7 +23,7 @@ use super::{
     enrollment_file::{self, EnrollmentFile, EnrollmentFileError},
     held::Held,
     identity::{Identity, IdentityError, IdentityFolder},
-    proxies::Proxies,
+    proxies::Way,
     store::{Store, StoreError},
     trust::Believed,
 };
@@ -34,6 +34,7 @@ use crate::{
         TUNNEL_PATH, TUNNEL_SUBPROTOCOL,
         backoff::Backoff,
         dial::{DialError, Dialled, Target, dial},
+        line::Line,
         tls,
     },
     wire::tunnel_v1::go_away::Reason,
@@ -52,7 +53,7 @@ pub struct LinkSettings {
     enrollment: Option<PathBuf>,
     /// What was said last of why it cannot be read.
     unreadable: Option<String>,
-    proxies: Proxies,
+    way: Way,
     /// Wall clock, for people.
     clock: fn() -> SystemTime,
     /// Uniform in `0.0..1.0`, for jitter.
@@ -91,7 +92,7 @@ impl LinkSettings {
         state_dir: &Path,
         enrollment: Option<PathBuf>,
         unenrolled: Unenrolled,
-        proxies: Proxies,
+        way: Way,
         clock: fn() -> SystemTime,
         random: fn() -> f64,
         nonce: fn() -> Result<Nonce, KeyError>,
@@ -115,7 +116,7 @@ impl LinkSettings {
                 present?;
             }
         }
-        Ok(Self { identity, enrollment, unreadable: None, proxies, clock, random, nonce })
+        Ok(Self { identity, enrollment, unreadable: None, way, clock, random, nonce })
     }
 
     /// What documents of the store are held against.
@@ -312,8 +313,7 @@ impl Link {
 
     async fn enroll(&mut self, file: &EnrollmentFile) -> Result<Identity, Attempt> {
         self.say_connecting(&file.endpoint.to_string());
-        let proxy = self.settings.proxies.to(&file.endpoint);
-        let enrolling = enroll(&self.settings.identity, file, proxy.as_ref());
+        let enrolling = enroll(&self.settings.identity, file, &self.settings.way);
         let Some(result) = self.shutdown.run_until_cancelled(Box::pin(enrolling)).await else {
             return Err(Attempt::Again { error: "the agent ends".to_owned(), retry_after: None });
         };
@@ -349,7 +349,7 @@ impl Link {
             Ok(tls) => tls,
             Err(error) => return Attempt::Again { error: error.to_string(), retry_after: None },
         };
-        let proxy = self.settings.proxies.to(&endpoint);
+        let proxy = self.settings.way.proxies.to(&endpoint);
         let target = Target {
             endpoint: &endpoint,
             proxy: proxy.as_ref(),
@@ -357,7 +357,7 @@ impl Link {
             path: TUNNEL_PATH,
             subprotocol: TUNNEL_SUBPROTOCOL,
         };
-        match self.shutdown.run_until_cancelled(dial(target)).await {
+        match self.shutdown.run_until_cancelled(dial(target, self.settings.way.additional_ca.as_ref())).await {
             Some(Ok(socket)) => self.talk(socket, &identity.node.uid).await,
             Some(Err(error)) => {
                 log_dial(&error);
@@ -374,8 +374,9 @@ impl Link {
         };
         let since = seconds((self.settings.clock)());
         let start = Instant::now();
-        let welcomed = |session, ends: &LinkEnds| {
-            info!(session, "connected");
+        let inner_tls = matches!(socket.get_ref().get_ref().0, Line::Inside(_));
+        let welcomed = move |session, ends: &LinkEnds| {
+            info!(session, inner_tls, "connected");
             ends.state.send_replace(LinkState::Connected { session, since });
         };
         let talk = conversation::Parties {

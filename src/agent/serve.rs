@@ -1,5 +1,5 @@
 //! Wires the agent for this machine: its store, host, services, link and local socket in one state directory. Called
-//! by the program on a console and by the service. Reads the environment for proxies; everything else is given.
+//! by the program on a console and by the service. Everything that it works with is given.
 
 use std::{
     io,
@@ -19,7 +19,7 @@ use super::{
     identity::{IdentityError, IdentityFolder},
     link::{LinkSettings, LinkStartError, LinkState, Unenrolled},
     policy::load::PolicyFile,
-    proxies::Proxies,
+    proxies::Way,
     run::{RunError, Settings, run},
     scm::wrapped::HOST,
     store::{ContentsFolder, DiskStore, OpenError, Store, StoreError},
@@ -40,6 +40,8 @@ pub struct MachineSettings {
     pub drift_period: Duration,
     /// Largest artifact that is downloaded, in bytes.
     pub max_artifact_bytes: u64,
+    /// How the operator is reached.
+    pub way: Way,
     /// For tests of crashes.
     pub crash: CrashPoint,
 }
@@ -86,7 +88,7 @@ pub enum ServeError {
 
 /// Runs until one of `stops`. `ready` is called once everything on this machine is open and before any network.
 pub async fn serve(settings: MachineSettings, stops: Stops, ready: impl FnOnce()) -> Result<(), ServeError> {
-    let MachineSettings { state_dir, enrollment, policy, unenrolled, drift_period, max_artifact_bytes, crash } =
+    let MachineSettings { state_dir, enrollment, policy, unenrolled, drift_period, max_artifact_bytes, way, crash } =
         settings;
     let store = DiskStore::open(&state_dir)?;
     let contents = ContentsFolder::open(state_dir.join("contents"))?;
@@ -101,9 +103,8 @@ pub async fn serve(settings: MachineSettings, stops: Stops, ready: impl FnOnce()
         node = node().map(|node| node.to_string()), revision, "windlass-agent starts"
     );
     let policy = policy_of(&state_dir, policy, enrollment.as_deref());
-    let proxies = Proxies::from_env();
     let (clock, random) = (SystemTime::now, rand::random);
-    let link = LinkSettings::prepare(&state_dir, enrollment, unenrolled, proxies, clock, random, trust::fresh_nonce)?;
+    let link = LinkSettings::prepare(&state_dir, enrollment, unenrolled, way, clock, random, trust::fresh_nonce)?;
     let socket = state_dir.join("agent.sock");
     let listened = |error| ServeError::Listen { path: socket.display().to_string(), error };
     let local = machine::listen(&socket).map_err(listened)?;

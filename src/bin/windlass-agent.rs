@@ -8,15 +8,19 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use windlass::agent::{
-    apply::CrashPoint,
-    host::machine,
-    link::Unenrolled,
-    logging::{self, LogFormat},
-    policy,
-    serve::{MachineSettings, Stops, policy_of, serve},
-    service::{self, Install, verbs::VerbError},
-    status::{ask, text},
+use windlass::{
+    agent::{
+        apply::CrashPoint,
+        host::machine,
+        link::Unenrolled,
+        logging::{self, LogFormat},
+        policy,
+        proxies::{Proxies, ProxyUrl, Way},
+        serve::{MachineSettings, Stops, policy_of, serve},
+        service::{self, Install, verbs::VerbError},
+        status::{ask, text},
+    },
+    tunnel::additional_ca::AdditionalCa,
 };
 
 /// Makes this machine what its EdgeNode says, keeps it so with or without a network, and reports.
@@ -133,6 +137,14 @@ struct Run {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     max_artifact_bytes: u64,
+    /// HTTP proxy on the way to the operator, http://[USER:PASSWORD@]HOST:PORT; empty for none. Default: as
+    /// HTTPS_PROXY, ALL_PROXY and NO_PROXY say.
+    #[arg(long, env = "WINDLASS_PROXY", hide_env_values = true, value_name = "URL", value_parser = ProxyUrl::parse)]
+    proxy: Option<ProxyUrl>,
+    /// PEM certificates of authorities of proxies and load balancers that end TLS on the way to the operator. What
+    /// is said through them is encrypted for the operator once more.
+    #[arg(long, env = "WINDLASS_ADDITIONAL_CA", value_name = "FILE")]
+    additional_ca: Option<PathBuf>,
     /// How log lines are written to stderr.
     #[arg(long, env = "WINDLASS_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
@@ -274,6 +286,10 @@ fn settings(args: Run, enrollment: Option<PathBuf>, unenrolled: Unenrolled) -> M
         unenrolled,
         drift_period: Duration::from_secs(args.drift_period_seconds),
         max_artifact_bytes: args.max_artifact_bytes,
+        way: Way {
+            proxies: args.proxy.as_ref().map_or_else(Proxies::from_env, Proxies::always),
+            additional_ca: args.additional_ca.map(AdditionalCa::at),
+        },
         crash: crash_point(),
     }
 }

@@ -8,7 +8,6 @@ use http::StatusCode;
 use jiff::Timestamp;
 use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::TcpListener,
     task::AbortHandle,
     time::{Instant, sleep, timeout},
@@ -30,7 +29,9 @@ use crate::{
         accept::{AcceptError, Refusal, Road, accept},
         endpoint::Endpoint,
         keepalive::Heartbeat,
-        limits, tls,
+        limits,
+        line::Duplex,
+        tls,
     },
 };
 
@@ -190,7 +191,7 @@ pub async fn serve(listener: TcpListener, gate: Arc<Gate>, sessions: Arc<Session
 /// the session that stays is a task of its own.
 pub async fn handshake<S>(stream: S, peer: SocketAddr, gate: Arc<Gate>, sessions: Arc<Sessions>, steady: TaskTracker)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Duplex + 'static,
 {
     let accepting = accept(stream, Arc::clone(&gate.tls), |road| gate.admit(road, peer));
     let (socket, road) = match timeout(limits::HANDSHAKE_DEADLINE, accepting).await {

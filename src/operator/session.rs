@@ -9,7 +9,6 @@ use tokio::{
     sync::watch,
     time::{Instant, timeout},
 };
-use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
 use super::{
@@ -20,7 +19,7 @@ use super::{
 use crate::{
     model::{NodeId, Nonce, Report, Revision},
     tunnel::{
-        accept::Accepted,
+        accept::{Accepted, Secured},
         channel::{Channel, ChannelError, Event},
         limits::{HELLO_DEADLINE, MAX_OUTSTANDING_WANTS},
     },
@@ -35,7 +34,7 @@ use crate::{
     },
 };
 
-type AgentChannel<S> = Channel<TlsStream<S>, AgentMessage, OperatorMessage>;
+type AgentChannel<S> = Channel<Secured<S>, AgentMessage, OperatorMessage>;
 
 /// An agent whose session was replaced comes back after this long. If it is another machine than the one that
 /// replaced it, that is known then.

@@ -73,6 +73,9 @@ pub enum ChannelError {
     /// Something that this version cannot take for a message.
     #[error("not a message: {0}")]
     Garbage(String),
+    /// What TLS is there to notice.
+    #[error("bytes were changed on the way, by a proxy or a bad line: {0}")]
+    Altered(String),
     /// Too large, or against the WebSocket protocol.
     #[error("WebSocket: {0}")]
     Socket(Box<tungstenite::Error>),
@@ -82,7 +85,7 @@ impl ChannelError {
     /// Whether the other side broke the protocol, rather than the line.
     pub fn is_peers_fault(&self) -> bool {
         match self {
-            Self::Silent(_) | Self::Stuck(_) => false,
+            Self::Silent(_) | Self::Stuck(_) | Self::Altered(_) => false,
             Self::Garbage(_) => true,
             Self::Socket(error) => !matches!(**error, tungstenite::Error::Io(_)),
         }
@@ -244,8 +247,16 @@ fn closed_or<In>(error: tungstenite::Error) -> Result<Event<In>, ChannelError> {
             Ok(Event::Closed)
         }
         Error::Io(io) if is_gone(io) => Ok(Event::Closed),
+        Error::Io(io) if is_altered(io) => Err(ChannelError::Altered(io.to_string())),
         _ => Err(ChannelError::Socket(Box::new(error))),
     }
+}
+
+/// A record of TLS that is not as its sender made it: found here, or by the other side.
+fn is_altered(error: &io::Error) -> bool {
+    use rustls::{AlertDescription::BadRecordMac, Error};
+    let error = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(error, Some(Error::DecryptError | Error::AlertReceived(BadRecordMac)))
 }
 
 fn is_gone(error: &io::Error) -> bool {

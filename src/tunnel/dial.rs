@@ -1,10 +1,11 @@
-//! The agent's end of a connection: TCP (through a proxy if told), TLS, upgrade; one deadline over all.
+//! The agent's end of a connection: TCP (through a proxy if told), TLS, upgrade; one deadline over all. Where somebody
+//! else ends TLS on the way, and is one of those that the settings name, the same again inside of that TLS.
 //! In: where to, and which TLS. Out: a WebSocket, or what stood in the way and when to try again.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
 use http::{HeaderMap, StatusCode, header};
-use rustls::ClientConfig;
+use rustls::{AlertDescription, CertificateError};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
@@ -17,23 +18,27 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    MESSAGE_HEADER, REASON_HEADER,
+    INNER_SUBPROTOCOL, MESSAGE_HEADER, REASON_HEADER,
+    additional_ca::{AdditionalCa, AdditionalCaError},
     endpoint::Endpoint,
     limits,
+    line::{Duplex, Line},
     proxy::{self, Proxy},
+    tls,
 };
 
 /// What was dialled.
-pub type Dialled<S> = WebSocketStream<TlsStream<S>>;
+pub type Dialled<S> = WebSocketStream<TlsStream<Line<S>>>;
 
 /// Where to, and how.
+#[derive(Clone)]
 pub struct Target<'a> {
     /// The operator.
     pub endpoint: &'a Endpoint,
     /// The proxy on the way, if any.
     pub proxy: Option<&'a Proxy>,
     /// The agent's side of TLS.
-    pub tls: Arc<ClientConfig>,
+    pub tls: tls::Client,
     /// [`super::TUNNEL_PATH`] or [`super::ENROLL_PATH`].
     pub path: &'static str,
     /// The one that goes with the path.
@@ -52,6 +57,21 @@ pub enum DialError {
     /// The handshake failed, or the other side refused the certificate.
     #[error("TLS with {0}: {1}")]
     Tls(String, String),
+    /// What answered is not the operator, as far as its TLS tells: nothing was said to it.
+    #[error("TLS with {name}: {error}{shown}; expected {expected}")]
+    Foreign {
+        /// What was dialled.
+        name: String,
+        /// What rustls says.
+        error: String,
+        /// Whose certificate it showed, if it came to that; begins with a colon.
+        shown: String,
+        /// Who was expected, and what to do.
+        expected: String,
+    },
+    /// The authorities of proxies are needed, and cannot be used.
+    #[error(transparent)]
+    AdditionalCa(#[from] AdditionalCaError),
     /// The operator answered, and not with an upgrade.
     #[error("refused with {status}: {reason}: {message}")]
     Refused {
@@ -82,13 +102,25 @@ impl DialError {
     }
 }
 
-/// Connects, within [`limits::HANDSHAKE_DEADLINE`].
-pub async fn dial(target: Target<'_>) -> Result<Dialled<TcpStream>, DialError> {
+const EXPECTED: &str = "the certificate authority of the enrollment file; where a proxy on the way ends TLS, set \
+                        --additional-ca to a file with the proxy's authority";
+const EXPECTED_INSIDE: &str = "the certificate authority of the enrollment file: somebody on the way answers in the \
+                               operator's place";
+
+/// Connects, within [`limits::HANDSHAKE_DEADLINE`]. Where another than the operator answers, and `additional` is set,
+/// connects to that one and to the operator through it.
+pub async fn dial(target: Target<'_>, additional: Option<&AdditionalCa>) -> Result<Dialled<TcpStream>, DialError> {
     let name = target.endpoint.to_string();
     let deadline = Instant::now() + limits::HANDSHAKE_DEADLINE;
     let connecting = async {
         let stream = tcp(target.endpoint, target.proxy, deadline).await?;
-        over(stream, target).await
+        match (over(stream, target.clone()).await, additional) {
+            (Err(DialError::Foreign { .. }), Some(additional)) => {
+                let stream = tcp(target.endpoint, target.proxy, deadline).await?;
+                inside(stream, target, additional).await
+            }
+            (result, _) => result,
+        }
     };
     // Boxed: a handshake's state is many times that of the session that holds this future.
     timeout_at(deadline, Box::pin(connecting)).await.map_err(|_| DialError::Timeout { name })?
@@ -99,24 +131,67 @@ pub async fn over<S>(stream: S, target: Target<'_>) -> Result<Dialled<S>, DialEr
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let name = target.endpoint.to_string();
+    upgrade(Line::Direct(stream), target, name, EXPECTED).await
+}
+
+/// The same inside the TLS of one that `additional` names. What is said in that outer TLS is which path is wanted, and
+/// that a TLS follows in which the operator alone can read: no certificate, no token, no Hello.
+pub async fn inside<S>(stream: S, target: Target<'_>, additional: &AdditionalCa) -> Result<Dialled<S>, DialError>
+where
+    S: Duplex + 'static,
+{
+    let operator = target.endpoint;
+    let outer = Target { tls: additional.client()?, subprotocol: INNER_SUBPROTOCOL, ..target.clone() };
+    let expected = format!(
+        "the certificate authority of the enrollment file, or one of those in --additional-ca {}",
+        additional.path().display()
+    );
+    let name = format!("the proxy before {operator}");
+    let outer = upgrade(Line::Direct(stream), outer, name, &expected).await?;
+    let name = format!("{operator} inside the TLS of a proxy");
+    upgrade(Line::inside(outer), target, name, EXPECTED_INSIDE).await
+}
+
+async fn upgrade<S>(line: Line<S>, target: Target<'_>, name: String, expected: &str) -> Result<Dialled<S>, DialError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let Target { endpoint, proxy: _, tls, path, subprotocol } = target;
-    let name = || endpoint.to_string();
-    let server = endpoint.server_name().map_err(|e| DialError::Upgrade(name(), e.to_string()))?;
-    let stream = TlsConnector::from(tls)
-        .connect(server, stream)
-        .await
-        .map_err(|error| DialError::Tls(name(), error.to_string()))?;
+    let server = endpoint.server_name().map_err(|e| DialError::Upgrade(name.clone(), e.to_string()))?;
+    let connected = TlsConnector::from(tls.config.clone()).connect(server, line).await;
+    let stream = connected.map_err(|error| {
+        if !is_foreign(&error) {
+            return DialError::Tls(name.clone(), error.to_string());
+        }
+        let shown = tls.refused().map(|names| format!(": {names}")).unwrap_or_default();
+        DialError::Foreign { name: name.clone(), error: error.to_string(), shown, expected: expected.to_owned() }
+    })?;
     let mut request = format!("wss://{}{path}", endpoint.authority())
         .into_client_request()
-        .map_err(|e| DialError::Upgrade(name(), e.to_string()))?;
+        .map_err(|e| DialError::Upgrade(name.clone(), e.to_string()))?;
     request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, header::HeaderValue::from_static(subprotocol));
     match client_async_with_config(request, stream, Some(limits::websocket())).await {
         Ok((socket, _)) => Ok(socket),
         Err(tungstenite::Error::Http(response)) => Err(refused(response.status(), response.headers())),
         // In TLS 1.3 the client is done before the server has looked at its certificate: the alert comes here.
-        Err(tungstenite::Error::Io(error)) if is_tls(&error) => Err(DialError::Tls(name(), error.to_string())),
-        Err(error) => Err(DialError::Upgrade(name(), error.to_string())),
+        Err(tungstenite::Error::Io(error)) if is_tls(&error) => Err(DialError::Tls(name, error.to_string())),
+        Err(error) => Err(DialError::Upgrade(name, error.to_string())),
     }
+}
+
+/// Whether what answered is another than the operator: its certificate does not lead to the authority, or it does not
+/// speak windlass's TLS 1.3.
+fn is_foreign(error: &io::Error) -> bool {
+    use rustls::Error::{AlertReceived, InvalidCertificate, PeerIncompatible};
+    matches!(
+        error.get_ref().and_then(|inner| inner.downcast_ref()),
+        Some(
+            InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)
+                | PeerIncompatible(_)
+                | AlertReceived(AlertDescription::ProtocolVersion)
+        )
+    )
 }
 
 /// Whether an IO error is one of TLS, such as an alert of the other side.

@@ -2,14 +2,17 @@
 //! Knows how bytes travel and who is at the other end; nothing of what the messages mean.
 
 pub mod accept;
+pub mod additional_ca;
 pub mod backoff;
 pub mod channel;
 pub mod dial;
 pub mod endpoint;
 pub mod keepalive;
 pub mod limits;
+pub mod line;
 pub mod proxy;
 pub mod tls;
+pub mod witness;
 
 /// Path of the tunnel: a WebSocket of an agent that shows its certificate.
 pub const TUNNEL_PATH: &str = "/v1/tunnel";
@@ -19,6 +22,9 @@ pub const ENROLL_PATH: &str = "/v1/enroll";
 pub const TUNNEL_SUBPROTOCOL: &str = "windlass.v1";
 /// WebSocket subprotocol of the enrollment.
 pub const ENROLL_SUBPROTOCOL: &str = "windlass.enroll.v1";
+/// WebSocket subprotocol of either path, for what comes through somebody else's TLS: its binary messages carry a TLS
+/// connection with windlass's own certificates, in which the road begins anew.
+pub const INNER_SUBPROTOCOL: &str = "windlass.inner.v1";
 /// Trust domain of every node's SPIFFE URI. Fixed: what tells two installations apart is their authority's
 /// key, which every connection proves; a name derived from it would change with every rotation.
 pub const TRUST_DOMAIN: &str = "windlass";

@@ -54,7 +54,15 @@ where
     let status = line.split(' ').nth(1).and_then(|code| code.parse::<u16>().ok());
     match status {
         Some(200..=299) if line.starts_with("HTTP/1.") => Ok(()),
-        _ => Err(io::Error::other(format!("the proxy answered {:?}", line.chars().take(120).collect::<String>()))),
+        _ => {
+            let line: String = line.chars().take(120).collect();
+            let advice = match (status, authorization) {
+                (Some(407), None) => "; expected user and password in --proxy, as http://USER:PASSWORD@HOST:PORT",
+                (Some(407), Some(_)) => "; expected another user or password, by basic authentication",
+                _ => "",
+            };
+            Err(io::Error::other(format!("the proxy answered {line:?}{advice}")))
+        }
     }
 }
 
@@ -86,10 +94,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_refusal_is_told() {
-        let (result, asked, _) =
-            exchange("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", Some("Basic eDp5")).await;
+        let answer = "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
+        let (result, asked, _) = exchange(answer, Some("Basic eDp5")).await;
         assert!(asked.contains("Proxy-Authorization: Basic eDp5\r\n"));
-        assert!(result.expect_err("refused").to_string().contains("407 Proxy Authentication Required"));
+        let told = result.expect_err("refused").to_string();
+        assert!(told.contains("407 Proxy Authentication Required") && told.contains("another user"), "{told}");
+        let (result, ..) = exchange(answer, None).await;
+        assert!(result.expect_err("refused").to_string().contains("http://USER:PASSWORD@HOST:PORT"));
     }
 
     #[tokio::test]

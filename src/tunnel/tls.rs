@@ -4,15 +4,18 @@
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion,
     client::Resumption,
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::{NoServerSessionStorage, WebPkiClientVerifier},
-    version::TLS13,
+    version::{TLS12, TLS13},
 };
 
-use super::TRUST_DOMAIN;
+use super::{
+    TRUST_DOMAIN,
+    witness::{Names, Witness},
+};
 use crate::model::NodeId;
 
 /// Why certificates and keys make no TLS configuration, or name no node.
@@ -21,6 +24,9 @@ pub enum TlsError {
     /// Not PEM of a certificate.
     #[error("certificate authority: {0}, expected a PEM certificate")]
     Authority(String),
+    /// Nor any among several.
+    #[error("it holds no certificate authority, expected PEM certificates")]
+    NoAuthorities,
     /// rustls refuses it.
     #[error("TLS configuration: {0}")]
     Config(String),
@@ -56,25 +62,61 @@ pub fn server(own: Credentials, authority: CertificateDer<'static>) -> Result<Ar
     Ok(Arc::new(server))
 }
 
+/// The agent's side, and what it saw of another side that it refused.
+#[derive(Clone)]
+pub struct Client {
+    /// For rustls.
+    pub config: Arc<ClientConfig>,
+    witness: Arc<Witness>,
+}
+
+impl Client {
+    /// Names in the certificate that was refused last.
+    pub fn refused(&self) -> Option<Names> {
+        self.witness.refused()
+    }
+}
+
 /// The agent's side: trusts the enrollment file's authority and no other.
-pub fn client(authority_pem: &str, own: Option<Credentials>) -> Result<Arc<ClientConfig>, TlsError> {
-    let config = |e: &dyn std::fmt::Display| TlsError::Config(e.to_string());
+pub fn client(authority_pem: &str, own: Option<Credentials>) -> Result<Client, TlsError> {
     let authorities = CertificateDer::pem_slice_iter(authority_pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| TlsError::Authority(e.to_string()))?;
     if authorities.is_empty() {
         return Err(TlsError::Authority("there is none".to_owned()));
     }
+    client_of(roots(authorities)?, &[&TLS13], own)
+}
+
+/// The agent's side of a TLS that a proxy may end: trusts these authorities, shows no certificate, and takes TLS 1.2
+/// as well, as nothing depends on it. Of a bundle, what is no authority that rustls knows to use is passed over.
+pub fn outer_client(authorities_pem: &[u8]) -> Result<Client, TlsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(authorities_pem).filter_map(Result::ok));
+    if roots.is_empty() {
+        return Err(TlsError::NoAuthorities);
+    }
+    client_of(Arc::new(roots), &[&TLS13, &TLS12], None)
+}
+
+fn client_of(
+    roots: Arc<RootCertStore>,
+    versions: &[&'static SupportedProtocolVersion],
+    own: Option<Credentials>,
+) -> Result<Client, TlsError> {
+    let config = |e: rustls::Error| TlsError::Config(e.to_string());
+    let witness = Witness::new(roots, provider())?;
     let builder = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13])
-        .map_err(|e| config(&e))?
-        .with_root_certificates(roots(authorities)?);
+        .with_protocol_versions(versions)
+        .map_err(config)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::clone(&witness) as _);
     let mut client = match own {
-        Some(own) => builder.with_client_auth_cert(own.chain, own.key).map_err(|e| config(&e))?,
+        Some(own) => builder.with_client_auth_cert(own.chain, own.key).map_err(config)?,
         None => builder.with_no_client_auth(),
     };
     client.resumption = Resumption::disabled();
-    Ok(Arc::new(client))
+    Ok(Client { config: Arc::new(client), witness })
 }
 
 /// The node that a certificate names, by its one SPIFFE URI in windlass's trust domain.

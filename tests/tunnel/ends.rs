@@ -23,7 +23,7 @@ use windlass::{
         contents::Contents,
         held::Held,
         link::{self, LinkEnds, LinkSettings, LinkState, Unenrolled},
-        proxies::Proxies,
+        proxies::{Proxies, Way},
         store::{MemoryContents, MemoryStore},
     },
     model::{Content, DesiredState, Digest, Directory as Folder, HostPath, NodeId, Report},
@@ -240,15 +240,15 @@ impl Agent {
     }
 
     pub fn start_again(remains: Remains) -> Self {
-        Self::start_behind(remains, Proxies::of("", ""))
+        Self::start_behind(remains, Way { proxies: Proxies::of("", ""), additional_ca: None })
     }
 
-    pub fn start_behind(Remains { folder, store, contents }: Remains, proxies: Proxies) -> Self {
+    pub fn start_behind(Remains { folder, store, contents }: Remains, way: Way) -> Self {
         let file = Some(folder.path().join("enrollment.yaml"));
         let (clock, random) = (SystemTime::now, || 0.01);
         let unenrolled = Unenrolled::Fails;
         let settings =
-            LinkSettings::prepare(folder.path(), file, unenrolled, proxies, clock, random, fresh_nonce).expect("ready");
+            LinkSettings::prepare(folder.path(), file, unenrolled, way, clock, random, fresh_nonce).expect("ready");
         let loaded = Held::load(&*store, &[], settings.believed().as_ref()).expect("readable");
         let (desired_ends, desired) = watch::channel(loaded.held().map(Arc::new));
         let (refused_ends, refused) = watch::channel(None);

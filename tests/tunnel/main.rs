@@ -5,6 +5,9 @@
 
 mod ends;
 mod hostile;
+mod inner;
+#[path = "../inspector/mod.rs"]
+mod inspector;
 mod line;
 mod road;
 mod signed;

@@ -7,7 +7,12 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 use windlass::{
-    agent::{contents::Contents as _, link::LinkState, proxies::Proxies, store::Store as _},
+    agent::{
+        contents::Contents as _,
+        link::LinkState,
+        proxies::{Proxies, Way},
+        store::Store as _,
+    },
     model::{Digest, Report},
     operator::sessions::{Link, Sessions},
 };
@@ -287,10 +292,11 @@ async fn an_agent_enrolls_and_connects_through_its_proxy() {
     let address = proxy(Arc::clone(&asked)).await;
     let remains = Remains::new();
     enrollment(&remains.folder, &operator.endpoint(), &operator.authority, "n", "token-of-n");
-    let mut agent = Agent::start_behind(remains, Proxies::of(&format!("http://{address}"), ""));
+    let by = |url: String| Way { proxies: Proxies::of(&url, ""), additional_ca: None };
+    let mut agent = Agent::start_behind(remains, by(format!("http://{address}")));
     agent.fails("407 Proxy Authentication Required").await;
     let remains = agent.stop().await;
-    let mut agent = Agent::start_behind(remains, Proxies::of(&format!("http://x:y@{address}"), ""));
+    let mut agent = Agent::start_behind(remains, by(format!("http://x:y@{address}")));
     agent.connected().await;
     assert_eq!(*asked.lock().unwrap(), [operator.address.to_string(), operator.address.to_string()]);
     agent.stop().await;

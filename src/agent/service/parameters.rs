@@ -25,6 +25,8 @@ pub const PARAMETERS: &[Parameter] = &[
     Parameter { name: "PolicyFile", flag: "--policy", verbs: &["policy"] },
     Parameter { name: "DriftPeriodSeconds", flag: "--drift-period-seconds", verbs: &[] },
     Parameter { name: "MaxArtifactBytes", flag: "--max-artifact-bytes", verbs: &[] },
+    Parameter { name: "Proxy", flag: "--proxy", verbs: &[] },
+    Parameter { name: "AdditionalCa", flag: "--additional-ca", verbs: &[] },
     Parameter { name: "LogFormat", flag: "--log-format", verbs: &[] },
     Parameter { name: "LogLevel", flag: "--log-level", verbs: &[] },
 ];
