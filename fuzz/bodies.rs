@@ -5,7 +5,7 @@
 #![allow(dead_code, clippy::expect_used, clippy::unwrap_used)]
 
 use prost::Message as _;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use windlass::{
     agent::{enrollment_file, policy},
@@ -14,7 +14,10 @@ use windlass::{
     trust::Trust,
     tunnel::{
         channel::{Channel, Event},
+        endpoint::Endpoint,
         limits,
+        line::Line,
+        proxy,
         tls::node_of,
     },
     wire::{
@@ -37,7 +40,9 @@ pub const ALL: &[(&str, Body)] = &[
     ("enrollment_file", enrollment_file),
     ("frames", frames),
     ("host_path", host_path),
+    ("inner_line", inner_line),
     ("local_policy", local_policy),
+    ("proxy_answer", proxy_answer),
     ("registry_place", registry_place),
     ("spiffe_uri", spiffe_uri),
     ("trust", trust),
@@ -84,11 +89,8 @@ pub fn enrollment_file(bytes: &[u8]) {
 
 /// Frames of a WebSocket, as the operator reads them after the upgrade.
 pub fn frames(bytes: &[u8]) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(async {
-        let (mut near, far) = tokio::io::duplex(bytes.len() + 1);
-        near.write_all(bytes).await.expect("there is room");
-        near.shutdown().await.expect("ended");
+    block_on(async {
+        let far = said(bytes).await;
         let socket = WebSocketStream::from_raw_socket(far, Role::Server, Some(limits::websocket())).await;
         let mut channel: Channel<_, AgentMessage, OperatorMessage> = Channel::new(socket, limits::HELLO_DEADLINE);
         // Each event takes at least the two bytes of a frame's head.
@@ -101,6 +103,42 @@ pub fn frames(bytes: &[u8]) {
         }
         panic!("more events than frames");
     });
+}
+
+/// The same where they carry an inner TLS.
+pub fn inner_line(bytes: &[u8]) {
+    block_on(async {
+        let far = said(bytes).await;
+        let socket = WebSocketStream::from_raw_socket(far, Role::Server, Some(limits::websocket())).await;
+        let mut inner = Vec::new();
+        let _ = Line::<DuplexStream>::inside(socket).read_to_end(&mut inner).await;
+        assert!(inner.len() <= bytes.len(), "more came out than went in");
+    });
+}
+
+/// What the agent reads from an HTTP proxy before it is connected.
+pub fn proxy_answer(bytes: &[u8]) {
+    block_on(async {
+        let (mut near, mut far) = tokio::io::duplex(64 << 10);
+        far.write_all(bytes).await.expect("there is room");
+        far.shutdown().await.expect("ended");
+        let target = Endpoint::parse("wss://windlass.example.com").expect("valid");
+        let connected = proxy::connect(&mut near, &target, None).await.is_ok();
+        assert!(!connected || bytes.starts_with(b"HTTP/1."), "connected by something else than an answer");
+    });
+}
+
+fn block_on(body: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(body);
+}
+
+/// The end of a connection at which a peer has said this, and nothing more.
+async fn said(bytes: &[u8]) -> DuplexStream {
+    let (mut near, far) = tokio::io::duplex(bytes.len() + 1);
+    near.write_all(bytes).await.expect("there is room");
+    near.shutdown().await.expect("ended");
+    far
 }
 
 /// Paths of managed files, of both platforms.

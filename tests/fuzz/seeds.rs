@@ -28,7 +28,9 @@ pub fn of(body: &str) -> Vec<Vec<u8>> {
         "desired_state" => vec![document(LINUX), document(WINDOWS)],
         "enroll_request" => vec![enroll_request()],
         "enrollment_file" => vec![enrollment_file().into_bytes()],
-        "frames" => agent_messages().iter().map(|message| frame(message)).chain([PING_CLOSE.to_vec()]).collect(),
+        "frames" | "inner_line" => {
+            agent_messages().iter().map(|message| frame(message)).chain([PING_CLOSE.to_vec()]).collect()
+        }
         "host_path" => texts(&[
             "/srv/acme/press.yaml",
             r"C:\ProgramData\Acme\press.yaml",
@@ -36,6 +38,10 @@ pub fn of(body: &str) -> Vec<Vec<u8>> {
             r"C:\PROGRA~1\Acme. ",
         ]),
         "local_policy" => texts(&[windlass::agent::policy::file::EXAMPLE]),
+        "proxy_answer" => texts(&[
+            "HTTP/1.1 200 Connection established\r\nVia: proxy\r\n\r\nTLS",
+            "HTTP/1.0 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n",
+        ]),
         "registry_place" => texts(&[
             "HKLM\\SOFTWARE\\WOW6432Node\\Acme\\Press\0Line",
             "HKEY_USERS\\S-1-5-19\\Software\\Acme\0",
