@@ -102,9 +102,9 @@ impl DialError {
     }
 }
 
-const EXPECTED: &str = "the certificate authority of the enrollment file; where a proxy on the way ends TLS, set \
+const EXPECTED: &str = "TLS 1.3 by the authority of the enrollment file; where a proxy on the way ends TLS, set \
                         --additional-ca to a file with the proxy's authority";
-const EXPECTED_INSIDE: &str = "the certificate authority of the enrollment file: somebody on the way answers in the \
+const EXPECTED_INSIDE: &str = "TLS 1.3 by the authority of the enrollment file: somebody on the way answers in the \
                                operator's place";
 
 /// Connects, within [`limits::HANDSHAKE_DEADLINE`]. Where another than the operator answers, and `additional` is set,
@@ -144,7 +144,7 @@ where
     let operator = target.endpoint;
     let outer = Target { tls: additional.client()?, subprotocol: INNER_SUBPROTOCOL, ..target.clone() };
     let expected = format!(
-        "the certificate authority of the enrollment file, or one of those in --additional-ca {}",
+        "TLS 1.3 by the authority of the enrollment file, or any by one of those in --additional-ca {}",
         additional.path().display()
     );
     let name = format!("the proxy before {operator}");

@@ -2,6 +2,8 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, missing_docs)]
 
+#[path = "../inspector/mod.rs"]
+mod inspector;
 mod parts;
 
 mod apply;
@@ -14,6 +16,7 @@ mod failures;
 mod offline;
 mod ownership;
 mod policy;
+mod proxies;
 mod references;
 mod schema;
 mod services;

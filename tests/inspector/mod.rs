@@ -39,10 +39,10 @@ impl PlantCa {
         path
     }
 
-    /// A certificate for 127.0.0.1 and its key, PEM.
-    pub fn certify(&self) -> (String, String) {
+    /// A certificate for this name or address and its key, PEM.
+    pub fn certify(&self, host: &str) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("an address");
+        let mut params = CertificateParams::new([host.to_owned()]).expect("a name");
         params.distinguished_name.push(DnType::CommonName, "proxy.plant-a.example.com");
         (params.signed_by(&key, &self.0).expect("signed").pem(), key.serialize_pem())
     }
@@ -55,6 +55,9 @@ pub enum Direction {
     ToAgent,
 }
 
+/// What it asks for in a CONNECT, before it ends TLS: user and password, as base64 has `USER:PASSWORD`.
+pub type Credentials = Option<&'static str>;
+
 pub struct Inspector {
     pub address: SocketAddr,
     sight: Arc<Sight>,
@@ -63,20 +66,21 @@ pub struct Inspector {
 
 #[derive(Default)]
 struct Sight {
-    clear: Mutex<Vec<u8>>,
+    /// What came, for each way of each connection.
+    streams: Mutex<Vec<Vec<u8>>>,
     /// Pieces that are to be changed yet, by direction.
     to_change: [AtomicU64; 2],
 }
 
 impl Inspector {
-    /// One before the operator at `operator`, whose authority it knows.
+    /// One before the operator at `operator`, whose authority it knows. With credentials, it is asked by CONNECT.
     pub fn before(
-        operator: SocketAddr,
-        authority_pem: &str,
+        (operator, authority_pem): (SocketAddr, &str),
         ca: &PlantCa,
         version: &'static SupportedProtocolVersion,
+        credentials: Credentials,
     ) -> Self {
-        let (certificate, key) = ca.certify();
+        let (certificate, key) = ca.certify("127.0.0.1");
         let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[version])
             .expect("a version")
@@ -94,8 +98,13 @@ impl Inspector {
             let serving = async move {
                 listener.set_nonblocking(true).expect("a socket");
                 let listener = TcpListener::from_std(listener).expect("a socket");
-                while let Ok((agent, _)) = listener.accept().await {
-                    tokio::spawn(Arc::clone(&own).carry(agent, operator, acceptor.clone(), connector.clone()));
+                while let Ok((mut agent, _)) = listener.accept().await {
+                    let (own, ours, theirs) = (Arc::clone(&own), acceptor.clone(), connector.clone());
+                    tokio::spawn(async move {
+                        if connect(&mut agent, operator, credentials).await {
+                            own.carry(agent, operator, ours, theirs).await;
+                        }
+                    });
                 }
             };
             runtime.block_on(until.run_until_cancelled(serving));
@@ -103,9 +112,9 @@ impl Inspector {
         Self { address, sight, ended }
     }
 
-    /// All that it saw of what was said, without its own TLS.
+    /// All that it saw: heads, and what the frames of WebSockets hold.
     pub fn seen(&self) -> Vec<u8> {
-        self.sight.clear.lock().expect("not poisoned").clone()
+        self.sight.streams.lock().expect("not poisoned").iter().flat_map(|stream| understood(stream)).collect()
     }
 
     /// Whether it saw this in clear.
@@ -139,10 +148,15 @@ impl Sight {
     }
 
     async fn pass(&self, mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, direction: Direction) {
+        let number = {
+            let mut streams = self.streams.lock().expect("not poisoned");
+            streams.push(Vec::new());
+            streams.len() - 1
+        };
         let mut buffer = [0; 4096];
         while let Ok(n @ 1..) = from.read(&mut buffer).await {
             let piece = &mut buffer[..n];
-            self.clear.lock().expect("not poisoned").extend_from_slice(piece);
+            self.streams.lock().expect("not poisoned")[number].extend_from_slice(piece);
             let to_change = &self.to_change[direction as usize];
             if to_change.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
                 piece[n - 1] ^= 1;
@@ -152,6 +166,43 @@ impl Sight {
             }
         }
     }
+}
+
+/// A head, and what the frames after it hold once their masks are off. Source: RFC 6455, section 5.2.
+fn understood(stream: &[u8]) -> Vec<u8> {
+    let end = stream.windows(4).position(|four| four == b"\r\n\r\n").map_or(stream.len(), |at| at + 4);
+    let (head, mut rest) = stream.split_at(end);
+    let mut understood = head.to_vec();
+    // The last frame may still be on its way.
+    while let [_, second, ..] = *rest {
+        let (length, at) = match (second & 0x7f, rest) {
+            (126, [_, _, a, b, ..]) => (usize::from(u16::from_be_bytes([*a, *b])), 4),
+            (126, _) => break,
+            (127, _) => panic!("a frame as long as neither end sends one"),
+            (short, _) => (usize::from(short), 2),
+        };
+        let key_length = if second & 0x80 == 0 { 0 } else { 4 };
+        let Some((key, after)) = rest.get(at..).and_then(|after| after.split_at_checked(key_length)) else { break };
+        let payload = &after[..length.min(after.len())];
+        understood.extend(payload.iter().enumerate().map(|(n, byte)| byte ^ key.get(n % 4).unwrap_or(&0)));
+        rest = &after[payload.len()..];
+    }
+    understood
+}
+
+/// Answers a CONNECT, if one is expected.
+async fn connect(agent: &mut TcpStream, operator: SocketAddr, credentials: Credentials) -> bool {
+    let Some(credentials) = credentials else { return true };
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let Ok(byte) = agent.read_u8().await else { return false };
+        head.push(byte);
+    }
+    let head = String::from_utf8_lossy(&head);
+    let may = head.starts_with(&format!("CONNECT {operator} HTTP/1.1\r\n"))
+        && head.contains(&format!("\r\nProxy-Authorization: Basic {credentials}\r\n"));
+    let answer = if may { "200 Connection established" } else { "407 Proxy Authentication Required" };
+    agent.write_all(format!("HTTP/1.1 {answer}\r\n\r\n").as_bytes()).await.is_ok() && may
 }
 
 fn der(pem: &str) -> rustls::pki_types::CertificateDer<'static> {

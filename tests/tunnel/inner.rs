@@ -55,7 +55,7 @@ async fn a_proxy_that_ends_tls_and_is_named_in_the_settings_carries_everything_a
         let world = World::with(&[("n", "u")]);
         let operator = Operator::start(&world).await;
         let ca = PlantCa::new();
-        let inspector = Inspector::before(operator.address, operator.authority.pem(), &ca, version);
+        let inspector = Inspector::before((operator.address, operator.authority.pem()), &ca, version, None);
         let remains = behind(&inspector, &operator);
         let way = with_additional(&ca.write_to(remains.folder.path()));
         let mut agent = Agent::start_behind(remains, way);
@@ -87,7 +87,7 @@ async fn what_the_proxy_changes_ends_the_connection_which_is_made_anew() {
     let world = World::with(&[("n", "u")]);
     let operator = Operator::start(&world).await;
     let ca = PlantCa::new();
-    let inspector = Inspector::before(operator.address, operator.authority.pem(), &ca, &TLS13);
+    let inspector = Inspector::before((operator.address, operator.authority.pem()), &ca, &TLS13, None);
     let remains = behind(&inspector, &operator);
     let way = with_additional(&ca.write_to(remains.folder.path()));
     let mut agent = Agent::start_behind(remains, way);
@@ -106,17 +106,16 @@ async fn a_proxy_that_no_setting_names_is_refused_and_its_names_are_told() {
     let world = World::with(&[("n", "u")]);
     let operator = Operator::start(&world).await;
     let ca = PlantCa::new();
-    let inspector = Inspector::before(operator.address, operator.authority.pem(), &ca, &TLS13);
+    let inspector = Inspector::before((operator.address, operator.authority.pem()), &ca, &TLS13, None);
     let mut agent = Agent::start_again(behind(&inspector, &operator));
-    let told = "the certificate of \"CN=proxy.plant-a.example.com\" was issued by \"CN=Plant A inspection\"; expected \
-                the certificate authority of the enrollment file; where a proxy on the way ends TLS, set \
-                --additional-ca";
+    let told = "the certificate of \"CN=proxy.plant-a.example.com\" was issued by \"CN=Plant A inspection\"; expected TLS \
+                1.3 by the authority of the enrollment file; where a proxy on the way ends TLS, set --additional-ca";
     agent.fails(told).await;
     let remains = agent.stop().await;
     // Another plant's does not help.
     let other = PlantCa::new().write_to(remains.folder.path());
     let mut agent = Agent::start_behind(remains, with_additional(&other));
-    agent.fails("or one of those in --additional-ca").await;
+    agent.fails("or any by one of those in --additional-ca").await;
     assert!(inspector.seen().is_empty(), "nothing was said to it");
     agent.stop().await;
     operator.stop().await;

@@ -17,7 +17,7 @@ pub use cluster::{ControlPlane, Write};
 pub use link::Link;
 pub use machine::Machine;
 pub use node::{Node, condition, is};
-pub use operator::Operator;
+pub use operator::{Operator, free_port};
 pub use process::{Process, is_alive, signal};
 pub use world::World;
 

@@ -126,7 +126,7 @@ impl Operator {
 }
 
 /// A port below those that the kernel hands out by itself, so that nobody takes it during a restart.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let port = rand::random_range(10_000..20_000);
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
