@@ -46,6 +46,18 @@ impl PlantCa {
         params.distinguished_name.push(DnType::CommonName, "proxy.plant-a.example.com");
         (params.signed_by(&key, &self.0).expect("signed").pem(), key.serialize_pem())
     }
+
+    /// Ends TLS as 127.0.0.1.
+    pub fn acceptor(&self, version: &'static SupportedProtocolVersion) -> TlsAcceptor {
+        let (certificate, key) = self.certify("127.0.0.1");
+        let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[version])
+            .expect("a version")
+            .with_no_client_auth()
+            .with_single_cert(vec![der(&certificate)], key_of(&key))
+            .expect("its certificate");
+        TlsAcceptor::from(Arc::new(server))
+    }
 }
 
 /// Which way bytes go.
@@ -80,14 +92,7 @@ impl Inspector {
         version: &'static SupportedProtocolVersion,
         credentials: Credentials,
     ) -> Self {
-        let (certificate, key) = ca.certify("127.0.0.1");
-        let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_protocol_versions(&[version])
-            .expect("a version")
-            .with_no_client_auth()
-            .with_single_cert(vec![der(&certificate)], key_of(&key))
-            .expect("its certificate");
-        let acceptor = TlsAcceptor::from(Arc::new(server));
+        let acceptor = ca.acceptor(version);
         let connector = TlsConnector::from(tls::client(authority_pem, None).expect("an authority").config);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");

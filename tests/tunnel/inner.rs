@@ -1,14 +1,25 @@
 //! Through somebody else's TLS: who ends it sees sizes and times, changes nothing unnoticed, and is nobody.
 
 use std::{
+    net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex},
 };
 
+use futures::StreamExt as _;
+use http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
 use rustls::version::{TLS12, TLS13};
 use tokio::{
     io::{AsyncWriteExt as _, duplex},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
+use tokio_tungstenite::{
+    accept_hdr_async,
+    tungstenite::{
+        Message,
+        handshake::server::{Request, Response},
+    },
 };
 use tokio_util::task::TaskTracker;
 use windlass::{
@@ -18,7 +29,7 @@ use windlass::{
     },
     operator::{accept::handshake, sessions::Sessions},
     tunnel::{
-        ENROLL_PATH, INNER_SUBPROTOCOL, TUNNEL_PATH, TUNNEL_SUBPROTOCOL,
+        ENROLL_PATH, ENROLL_SUBPROTOCOL, INNER_SUBPROTOCOL, TUNNEL_PATH, TUNNEL_SUBPROTOCOL,
         accept::{Road, accept},
         additional_ca::AdditionalCa,
         dial::{DialError, Dialled, Target, inside, over},
@@ -133,6 +144,62 @@ async fn who_answers_in_the_operators_place_inside_the_proxys_tls_hears_no_token
     agent.fails("somebody on the way answers in the operator's place").await;
     agent.stop().await;
     theirs.stop().await;
+}
+
+/// A proxy that answers upgrades with this subprotocol and no other, and hears what is said then.
+async fn answering(ca: &PlantCa, subprotocol: Option<&'static str>) -> (SocketAddr, mpsc::Receiver<Vec<Message>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = listener.local_addr().expect("bound");
+    let acceptor = ca.acceptor(&TLS13);
+    let (heard, hearing) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // The first time, the agent goes away.
+            let Ok(stream) = acceptor.accept(stream).await else { continue };
+            #[allow(clippy::result_large_err)] // tungstenite's types
+            let answer = |_: &Request, mut response: Response| {
+                let value = subprotocol.map(HeaderValue::from_static);
+                response.headers_mut().extend(value.map(|value| (SEC_WEBSOCKET_PROTOCOL, value)));
+                Ok(response)
+            };
+            let mut socket = accept_hdr_async(stream, answer).await.expect("an upgrade");
+            let mut messages: Vec<_> = socket.next().await.into_iter().flatten().collect();
+            let _ = socket.close(None).await;
+            while let Some(Ok(message)) = socket.next().await {
+                messages.push(message);
+            }
+            let _ = heard.send(messages).await;
+        }
+    });
+    (address, hearing)
+}
+
+#[tokio::test]
+async fn who_takes_the_inner_tls_out_of_the_answer_hears_nothing_instead() {
+    let authority = authority();
+    for (answer, told) in [
+        (None, "did not answer as an operator"),
+        (Some(ENROLL_SUBPROTOCOL), "did not answer as an operator"),
+        (Some(INNER_SUBPROTOCOL), "inside the TLS of a proxy"),
+    ] {
+        let ca = PlantCa::new();
+        let (address, mut hearing) = answering(&ca, answer).await;
+        let remains = Remains::new();
+        let endpoint = Endpoint::parse(&format!("wss://{address}")).expect("valid");
+        enrollment(&remains.folder, &endpoint, &authority, "n", "token-of-n");
+        let way = with_additional(&ca.write_to(remains.folder.path()));
+        let mut agent = Agent::start_behind(remains, way);
+        agent.fails(told).await;
+        let mut heard = within(hearing.recv()).await.expect("it came");
+        heard.retain(Message::is_binary);
+        assert_eq!(!heard.is_empty(), answer == Some(INNER_SUBPROTOCOL), "{heard:?}");
+        for message in heard {
+            let bytes = message.into_data();
+            assert_eq!(bytes.first(), Some(&0x16), "a handshake of TLS at most");
+            assert!(!bytes.windows(5).any(|window| window == b"token"));
+        }
+        agent.stop().await;
+    }
 }
 
 #[tokio::test]
