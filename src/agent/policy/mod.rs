@@ -1,5 +1,5 @@
 //! The node's own say: what the cloud may do on this machine, by a file that its administrator alone can write. It
-//! always wins. [`check`] decides and is pure; [`load`] reads the file. Without one, what is built in is in force.
+//! always wins. `check` decides and is pure; [`load`] reads the file. Without one, what is built in is in force.
 
 mod built_in;
 mod check;
