@@ -137,8 +137,8 @@ struct Run {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     max_artifact_bytes: u64,
-    /// HTTP proxy on the way to the operator, http://[USER:PASSWORD@]HOST:PORT; empty for none. Default: as
-    /// HTTPS_PROXY, ALL_PROXY and NO_PROXY say.
+    /// HTTP proxy on the way to the operator, as http://HOST:PORT or http://USER:PASSWORD@HOST:PORT; empty for none.
+    /// Default: as HTTPS_PROXY, ALL_PROXY and NO_PROXY say.
     #[arg(long, env = "WINDLASS_PROXY", hide_env_values = true, value_name = "URL", value_parser = ProxyUrl::parse)]
     proxy: Option<ProxyUrl>,
     /// PEM certificates of authorities of proxies and load balancers that end TLS on the way to the operator. What
