@@ -3,7 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proptest::{collection::vec, prelude::*, test_runner::Config};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    test_runner::{Config, RngSeed},
+};
 
 use super::{
     super::{
@@ -178,8 +182,15 @@ fn is_stuck(held: &BTreeSet<String>, services: &[Service], id: &str) -> bool {
     held.contains(id) || on.any(|on| is_stuck(held, services, on.as_str()))
 }
 
+/// The same cases in every run. Others, and more: `PROPTEST_RNG_SEED=7 PROPTEST_CASES=20000 cargo test --lib services::`.
+fn config() -> Config {
+    let given = Config::default();
+    let rng_seed = if given.rng_seed == RngSeed::Random { RngSeed::Fixed(1) } else { given.rng_seed };
+    Config { failure_persistence: None, rng_seed, ..given }
+}
+
 proptest! {
-    #![proptest_config(Config { failure_persistence: None, ..Config::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn services_come_to_what_is_desired_whatever_happens_on_the_way(

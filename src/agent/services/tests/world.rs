@@ -82,7 +82,7 @@ enum Pending {
     Told(String, Box<Service>, Option<Origin>),
     Answer(String, Option<Origin>, Configured),
     Pause(String, ProcessIdentity, bool),
-    Asked(String, ProcessIdentity, HostError),
+    Asked(String, ProcessIdentity, Result<(), HostError>),
     Launch(String, Box<Service>, Box<ServiceRecord>),
     Journal(String, Box<ServiceRecord>, u32),
     Go(String, ProcessIdentity),
@@ -297,7 +297,7 @@ impl World {
                 self.pending.push(Pending::Answer(id, origin, Configured { changed, running }));
             }
             Pending::Answer(id, origin, configured) => self.tell(Event::Configured(id, origin, Ok(configured))),
-            Pending::Asked(id, process, error) => self.tell(Event::StopAsked(id, process, Err(error))),
+            Pending::Asked(id, process, outcome) => self.tell(Event::StopAsked(id, process, outcome)),
             Pending::Pause(id, process, paused) => {
                 let refused =
                     || HostError::new(Reason::Refused, format!("pause {id}: it does not accept being paused"));
@@ -499,7 +499,7 @@ impl World {
                     self.log.push(format!("cannot stop {id}"));
                     let message = format!("stop: {by} depends on it and runs");
                     let error = HostError::new(Reason::DependentServicesRunning, message);
-                    self.pending.push(Pending::Asked(id, process, error));
+                    self.pending.push(Pending::Asked(id, process, Err(error)));
                     return;
                 }
                 if self.is_that(&process)
@@ -511,6 +511,7 @@ impl World {
                         asked.state = State::Ended;
                     }
                 }
+                self.pending.push(Pending::Asked(id, process, Ok(())));
             }
             Action::Kill(_, process) => self.pending.push(Pending::Kill(process)),
             Action::Clear(id, process) => self.pending.push(Pending::Clear(id, process)),
