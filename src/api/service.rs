@@ -15,7 +15,8 @@ pub struct ServiceEntry {
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[A-Za-z0-9]([-._A-Za-z0-9]*[-_A-Za-z0-9])?$"))]
     pub name: String,
 
-    /// Name for people, as the Services console shows it. Defaults to the name.
+    /// Name for people, as the Services console shows it. If absent, a new service gets its name, and one that is
+    /// there keeps what it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub display_name: Option<String>,

@@ -67,11 +67,12 @@ async fn password(contents: Arc<dyn Contents>, service: &Service) -> Result<Opti
             return Err(HostError::new(Reason::AwaitsPassword, message));
         }
         let mut text = Zeroizing::new(String::new());
-        let read = contents.open(&digest).map_err(|error| error.to_string());
-        match read.and_then(|mut content| content.read_to_string(&mut text).map_err(|error| error.to_string())) {
-            Ok(_) => Ok(Some(text)),
-            Err(error) => Err(HostError::new(Reason::IoError, format!("read the password of {name}: {error}"))),
-        }
+        let failed = |reason, error: &dyn std::fmt::Display| {
+            HostError::new(reason, format!("read the password of {name}: {error}"))
+        };
+        let mut content = contents.open(&digest).map_err(|error| failed(error.reason, &error.message))?;
+        content.read_to_string(&mut text).map_err(|error| failed(Reason::IoError, &error))?;
+        Ok(Some(text))
     };
     blocking(read).await
 }
